@@ -3,7 +3,7 @@
  * Canonical: sorted by path bytes, fixed key order, one entry a line; its BLAKE3 is the generation id.
  * Pure; must not read or write files.
  */
-import type { FileHash, LayerName, MachineName, RelPath } from "../paths.ts";
+import { type FileHash, type LayerName, type MachineName, pathFault, type RelPath } from "../paths.ts";
 
 export const MANIFEST_VERSION = 1;
 
@@ -56,4 +56,98 @@ export interface Manifest {
   readonly packages: readonly { readonly name: string; readonly layer: LayerName }[];
   /** Sorted by path bytes; folders are listed too, before what they hold. */
   readonly entries: readonly ManifestEntry[];
+}
+
+/** Canonical text: fixed key order, one entry a line, newline at the end; equal manifests have equal bytes. Pure. */
+export function manifestText(m: Manifest): string {
+  const head = { version: m.version, machine: m.machine, layers: m.layers, packages: m.packages };
+  const lines = m.entries.map((e) => `  ${JSON.stringify(canonicalEntry(e))}`);
+  const start = JSON.stringify(head).slice(0, -1);
+  return `${start},"entries":[\n${lines.join(",\n")}\n]}\n`;
+}
+
+function canonicalEntry(e: ManifestEntry): Record<string, unknown> {
+  const facts = Object.fromEntries(Object.entries(e.origin.facts).sort(([a], [b]) => (a < b ? -1 : 1)));
+  return {
+    path: e.path,
+    type: e.type,
+    mode: e.mode.toString(8).padStart(4, "0"),
+    owner: e.owner,
+    group: e.group,
+    ...(e.type === "file" ? { size: e.sizeBytes, hash: e.hash } : {}),
+    ...(e.type === "link" ? { target: e.target } : {}),
+    origin: { layer: e.origin.layer, source: e.origin.source, template: e.origin.template, facts },
+  };
+}
+
+/**
+ * Reads a manifest's text back, e.g. one that a machine sent: every field is checked, because a machine's answer is
+ * untrusted. Undefined if it is none, or of another version. Pure.
+ */
+export function parseManifest(text: string): Manifest | undefined {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (!isObject(raw) || raw.version !== MANIFEST_VERSION || typeof raw.machine !== "string") return undefined;
+  if (!isStrings(raw.layers) || !Array.isArray(raw.packages) || !Array.isArray(raw.entries)) return undefined;
+  const packages = [];
+  for (const p of raw.packages as unknown[]) {
+    if (!isObject(p) || typeof p.name !== "string" || typeof p.layer !== "string") return undefined;
+    packages.push({ name: p.name, layer: p.layer as LayerName });
+  }
+  const entries: ManifestEntry[] = [];
+  for (const e of raw.entries as unknown[]) {
+    const entry = parseEntry(e);
+    if (!entry) return undefined;
+    entries.push(entry);
+  }
+  return {
+    version: MANIFEST_VERSION,
+    machine: raw.machine as MachineName,
+    layers: raw.layers as LayerName[],
+    packages,
+    entries,
+  };
+}
+
+function parseEntry(e: unknown): ManifestEntry | undefined {
+  if (!isObject(e) || typeof e.path !== "string" || pathFault(e.path) !== undefined) return undefined;
+  if (typeof e.mode !== "string" || !/^[0-7]{4}$/.test(e.mode)) return undefined;
+  if (typeof e.owner !== "string" || typeof e.group !== "string" || !isObject(e.origin)) return undefined;
+  const o = e.origin;
+  if (typeof o.layer !== "string" || typeof o.source !== "string" || !isObject(o.facts)) return undefined;
+  const base = {
+    path: e.path as RelPath,
+    mode: Number.parseInt(e.mode, 8),
+    owner: e.owner,
+    group: e.group,
+    origin: {
+      layer: o.layer as LayerName,
+      source: o.source,
+      template: o.template === true,
+      facts: o.facts as Origin["facts"],
+    },
+  };
+  if (e.type === "dir") return { ...base, type: "dir" };
+  if (e.type === "link" && typeof e.target === "string") return { ...base, type: "link", target: e.target };
+  if (
+    e.type === "file" &&
+    typeof e.size === "number" &&
+    typeof e.hash === "string" &&
+    /^[0-9a-f]{64}$/.test(e.hash)
+  ) {
+    return { ...base, type: "file", sizeBytes: e.size, hash: e.hash as FileHash };
+  }
+  return undefined;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
+}
+
+function isStrings(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((v) => typeof v === "string");
 }

@@ -1,0 +1,44 @@
+/** What a build is asked and what it answers. Types only. */
+import type { AbsPath, GenerationId, MachineName } from "../paths.ts";
+
+export interface BuildRequest {
+  readonly root: AbsPath;
+  /** Folder of the layers that ship with labctl. */
+  readonly builtInLayers: AbsPath;
+  /** Names, globs, `tag:NAME`; empty: all machines. */
+  readonly machines: readonly string[];
+  /** `--fact K=V`. */
+  readonly facts: ReadonlyMap<string, string>;
+  /** labctl's own version and build: another one does not trust this one's state. */
+  readonly tool: string;
+  /** Ignore what is known from earlier builds. */
+  readonly fromNothing: boolean;
+  /** Plan only: nothing is written, and the generation printed is the one that stands. */
+  readonly dryRun?: boolean;
+}
+
+export interface MachineBuild {
+  readonly machine: MachineName;
+  readonly generation: GenerationId;
+  /** Files and links in the tree; folders are not counted. */
+  readonly files: number;
+  readonly written: number;
+  readonly removed: number;
+  readonly steps: readonly { readonly path: string; readonly action: string; readonly reason: string }[];
+  readonly durationMs: number;
+}
+
+export interface BuildStats {
+  readonly phasesMs: Readonly<Record<string, number>>;
+  readonly totalMs: number;
+  /** Paths that `lstat` was called for. */
+  readonly looked: number;
+  readonly hashed: number;
+  readonly rendered: number;
+  readonly written: number;
+}
+
+export interface BuildResult {
+  readonly machines: readonly MachineBuild[];
+  readonly stats: BuildStats;
+}

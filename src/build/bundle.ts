@@ -1,0 +1,69 @@
+/**
+ * Bundles a layer's TypeScript program into one self-contained `.mjs` for the machine's own Node.js, by esbuild.
+ * Owns esbuild's options; must not write files.
+ */
+import { join, relative } from "node:path";
+import { type BuildFailure, type BuildResult, buildSync } from "esbuild";
+import type { Result } from "../diagnostics.ts";
+import { failure, problem, success } from "../diagnostics.ts";
+import type { AbsPath } from "../paths.ts";
+
+export interface Bundled {
+  readonly data: Uint8Array;
+  /** Files it was made from besides the program itself, absolute, sorted. */
+  readonly inputs: readonly string[];
+}
+
+export interface Bundler {
+  bundle(source: { readonly file: AbsPath; readonly display: string }): Result<Bundled>;
+}
+
+/** `root` is the repository: paths in the output are relative to it, so that the bytes are the same on any host. */
+export function bundler(root: AbsPath): Bundler {
+  return {
+    bundle: (source) => {
+      let result: BuildResult<{ write: false; metafile: true }>;
+      try {
+        result = buildSync({
+          entryPoints: [source.file],
+          bundle: true,
+          write: false,
+          metafile: true,
+          absWorkingDir: root,
+          platform: "node",
+          format: "esm",
+          // The oldest Node.js that a supported machine's distribution ships (Debian 12).
+          target: "node18",
+          charset: "utf8",
+          legalComments: "inline",
+          logLevel: "silent",
+          tsconfigRaw: {},
+        });
+      } catch (error) {
+        const messages = (error as BuildFailure).errors ?? [];
+        const problems = messages.map((m) =>
+          problem("program-broken", m.text, {
+            place: m.location
+              ? {
+                  file: relative(root, join(root, m.location.file)),
+                  line: m.location.line,
+                  column: m.location.column + 1,
+                }
+              : { file: source.display },
+            help: "correct the program; its imports must resolve inside the repository",
+          }),
+        );
+        return failure(
+          ...(problems.length > 0
+            ? problems
+            : [problem("program-broken", (error as Error).message, { place: { file: source.display } })]),
+        );
+      }
+      const inputs = Object.keys(result.metafile.inputs)
+        .map((file) => join(root, file))
+        .filter((file) => file !== source.file)
+        .sort();
+      return success({ data: result.outputFiles[0]?.contents ?? new Uint8Array(), inputs });
+    },
+  };
+}

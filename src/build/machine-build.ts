@@ -1,0 +1,315 @@
+/**
+ * Builds one machine's tree from a decided overlay: plan, produce contents, execute, manifest.
+ * Contents of all templates are produced before the first output changes, so a broken template changes nothing.
+ */
+import { readFileSync } from "node:fs";
+import type { Diagnostic } from "../diagnostics.ts";
+import type { FactValue } from "../facts/fact.ts";
+import type { MachineFacts } from "../facts/read-facts.ts";
+import type { Blake3 } from "../hash.ts";
+import type { FactName, FileHash, RelPath } from "../paths.ts";
+import type { Machine } from "../project/project.ts";
+import type { Bundler } from "./bundle.ts";
+import { MANIFEST_VERSION, type Manifest, type ManifestEntry } from "./manifest.ts";
+import type { OutputTree } from "./output-tree.ts";
+import type { PlannedOutput } from "./overlay.ts";
+import { type BuildStep, planBuild } from "./plan.ts";
+import { describe } from "./problems.ts";
+import type { Renderer } from "./render.ts";
+import type { SourceHashes } from "./source-hashes.ts";
+import type { MachineState, OutputRecord } from "./state.ts";
+import { type ReadToken, tokenNow } from "./template-scope.ts";
+
+/** Files up to this size are read whole, and checked against their planned hash while they are copied. */
+const READ_WHOLE_BYTES = 8 << 20;
+
+export interface MachineInput {
+  readonly machine: Machine;
+  readonly outputs: readonly PlannedOutput[];
+  readonly facts: MachineFacts;
+  readonly before: MachineState | undefined;
+}
+
+export interface Tools {
+  readonly b3: Blake3;
+  readonly hashes: SourceHashes;
+  readonly renderer: () => Renderer;
+  readonly bundler: () => Bundler;
+  /** Hash of a partial `layer/name` or an imported file; undefined if it is gone. */
+  partHash(name: string): FileHash | undefined;
+  /** Absolute path of a partial or import; undefined if no such layer is in use. */
+  partFile(name: string): string | undefined;
+}
+
+/** What a template or program became. */
+interface Produced {
+  readonly data: Uint8Array;
+  readonly hash: FileHash;
+  readonly sourceHash: FileHash;
+  readonly reads?: Readonly<Record<string, ReadToken>>;
+  readonly parts: Readonly<Record<string, FileHash>>;
+}
+
+export interface PreparedMachine {
+  readonly input: MachineInput;
+  readonly steps: readonly BuildStep[];
+  readonly produced: ReadonlyMap<RelPath, Produced>;
+}
+
+export interface ExecutedMachine {
+  readonly outputs: Readonly<Record<string, OutputRecord>>;
+  readonly manifest: Manifest;
+  /** Outputs whose bytes, mode or type were really replaced. */
+  readonly written: number;
+  readonly removed: number;
+}
+
+/** The root object that templates see. Pure. */
+export function templateFacts(machine: Machine, facts: MachineFacts): Readonly<Record<string, FactValue>> {
+  const out: Record<string, FactValue> = {};
+  for (const fact of facts.facts.values()) out[fact.name] = fact.value;
+  out.machine = {
+    name: machine.name,
+    host: machine.host,
+    tags: [...machine.tags],
+    layers: machine.layers.map((l) => l.name),
+  };
+  return out;
+}
+
+/** Plans the machine and produces what its steps need; changes nothing on disk. */
+export function prepareMachine(
+  input: MachineInput,
+  tree: OutputTree,
+  tools: Tools,
+  problems: Diagnostic[],
+): PreparedMachine {
+  const facts = templateFacts(input.machine, input.facts);
+  const hashText = (text: string): string => tools.b3.hash(text).slice(0, 16);
+  const records = input.before?.outputs;
+  const steps = planBuild(input.outputs, {
+    records,
+    sourceHash: (output) => tools.hashes.of(sourceFile(output)),
+    tokenNow: (path, before) => tokenNow(facts, path, before, hashText),
+    factOrigin: (path) => originOf(input.facts, path),
+    partHash: tools.partHash,
+    outputCondition: (path, record) => tree.condition(path, record),
+    strangers: tree.strangers(records),
+  });
+  const produced = new Map<RelPath, Produced>();
+  for (const step of steps) {
+    if (step.action === "render") {
+      const result = produceRendering(step.output, input, facts, tools);
+      if ("code" in result) problems.push(result);
+      else produced.set(step.output.path, result);
+    } else if (step.action === "bundle") {
+      const bundled = tools.bundler().bundle(sourceFile(step.output));
+      if (!bundled.ok) problems.push(...bundled.problems);
+      else {
+        const { data, inputs } = bundled.value;
+        const parts = Object.fromEntries(
+          inputs.map((file) => [file, tools.partHash(file) ?? ("" as FileHash)]),
+        );
+        produced.set(step.output.path, {
+          data,
+          hash: tools.b3.hash(data),
+          sourceHash: tools.hashes.of(sourceFile(step.output)),
+          parts,
+        });
+      }
+    }
+  }
+  return { input, steps, produced };
+}
+
+function produceRendering(
+  output: PlannedOutput,
+  input: MachineInput,
+  facts: Readonly<Record<string, FactValue>>,
+  tools: Tools,
+): Produced | Diagnostic {
+  const source = sourceFile(output);
+  const rendering = tools.renderer().render({
+    template: { text: readFileSync(source.file, "utf8"), file: output.source },
+    layer: output.layer,
+    machine: input.machine.name,
+    facts,
+    searched: input.facts.searched,
+  });
+  if (!rendering.ok) return rendering.problem;
+  const data = Buffer.from(rendering.text);
+  const parts = Object.fromEntries(
+    rendering.partials.map((name) => [name, tools.partHash(name) ?? ("" as FileHash)]),
+  );
+  return {
+    data,
+    hash: tools.b3.hash(data),
+    sourceHash: tools.hashes.of(source),
+    reads: Object.fromEntries(rendering.reads),
+    parts,
+  };
+}
+
+/** Carries the steps out; a failed write is thrown, and the old state then no longer covers the tree. */
+export function executeMachine(
+  prepared: PreparedMachine,
+  tree: OutputTree,
+  tools: Tools,
+  problems: Diagnostic[],
+): ExecutedMachine {
+  const { input, steps, produced } = prepared;
+  const outputs: Record<string, OutputRecord> = { ...input.before?.outputs };
+  let written = 0;
+  let removed = 0;
+  for (const step of steps) {
+    if (step.action === "remove") {
+      tree.remove(step.path);
+      delete outputs[step.path];
+      removed++;
+      continue;
+    }
+    const { output } = step;
+    const path = output.path;
+    const base = { mode: output.mode, source: output.source, signature: "" };
+    const record = input.before?.outputs[path];
+    switch (step.action) {
+      case "mkdir":
+        tree.writeFolder(path, output.mode);
+        outputs[path] = { ...base, type: "dir", content: "", sizeBytes: 0 };
+        written++;
+        break;
+      case "link": {
+        const target = output.content.kind === "link" ? output.content.target : "";
+        tree.writeLink(path, target);
+        outputs[path] = {
+          ...base,
+          type: "link",
+          content: target,
+          sizeBytes: 0,
+          signature: tree.signature(path),
+        };
+        written++;
+        break;
+      }
+      case "copy": {
+        const copied = copySource(output, tree, tools);
+        if ("code" in copied) {
+          problems.push(copied);
+          break;
+        }
+        outputs[path] = {
+          ...base,
+          type: "file",
+          content: copied.hash,
+          sizeBytes: copied.sizeBytes,
+          signature: tree.signature(path),
+        };
+        written++;
+        break;
+      }
+      case "render":
+      case "bundle": {
+        const result = produced.get(path);
+        if (!result) break;
+        const same =
+          !step.rewrite &&
+          record?.type === "file" &&
+          record.content === result.hash &&
+          record.mode === output.mode;
+        if (!same) {
+          tree.writeFile(path, result.data, output.mode, result.hash);
+          written++;
+        }
+        outputs[path] = {
+          ...base,
+          type: "file",
+          content: result.hash,
+          sizeBytes: result.data.length,
+          sourceHash: result.sourceHash,
+          ...(result.reads ? { reads: result.reads } : {}),
+          parts: result.parts,
+          signature: tree.signature(path),
+        };
+        break;
+      }
+    }
+  }
+  refreshSignatures(outputs, tree);
+  return { outputs, manifest: manifestOf(input, outputs), written, removed };
+}
+
+/** Folders and hard-linked siblings got new time stamps from what happened around them. */
+function refreshSignatures(outputs: Record<string, OutputRecord>, tree: OutputTree): void {
+  for (const [path, record] of Object.entries(outputs)) {
+    const now = tree.signature(path as RelPath);
+    if (now !== record.signature) outputs[path] = { ...record, signature: now };
+  }
+}
+
+function copySource(
+  output: PlannedOutput,
+  tree: OutputTree,
+  tools: Tools,
+): { hash: FileHash; sizeBytes: number } | Diagnostic {
+  const source = sourceFile(output);
+  const hash = tools.hashes.of(source);
+  const changed = (): Diagnostic => describe({ kind: "changed-while-read", place: { file: output.source } });
+  if (source.sizeBytes <= READ_WHOLE_BYTES) {
+    const data = readFileSync(source.file);
+    if (tools.b3.hash(data) !== hash) return changed();
+    tree.writeFile(output.path, data, output.mode, hash);
+    return { hash, sizeBytes: data.length };
+  }
+  tree.copyFile(output.path, source.file, output.mode, hash);
+  if (!tools.hashes.stillTrue(source)) return changed();
+  return { hash, sizeBytes: source.sizeBytes };
+}
+
+function manifestOf(input: MachineInput, outputs: Readonly<Record<string, OutputRecord>>): Manifest {
+  const packages = new Map<string, Manifest["packages"][number]>();
+  for (const layer of input.machine.layers) {
+    for (const name of layer.packages)
+      if (!packages.has(name)) packages.set(name, { name, layer: layer.name });
+  }
+  const entries: ManifestEntry[] = [];
+  for (const output of input.outputs) {
+    const record = outputs[output.path];
+    if (!record) continue;
+    const facts: Record<string, string | null> = {};
+    for (const [path, token] of Object.entries(record.reads ?? {})) {
+      if (token === "absent") facts[path] = null;
+      else if (token.startsWith("=")) facts[path] = token.slice(1);
+    }
+    const origin = {
+      layer: output.layer,
+      source: output.source,
+      template: output.content.kind === "render",
+      facts,
+    };
+    const base = { path: output.path, mode: output.mode, owner: output.owner, group: output.group, origin };
+    if (record.type === "file")
+      entries.push({ ...base, type: "file", sizeBytes: record.sizeBytes, hash: record.content as FileHash });
+    else if (record.type === "link") entries.push({ ...base, type: "link", target: record.content });
+    else entries.push({ ...base, type: "dir" });
+  }
+  return {
+    version: MANIFEST_VERSION,
+    machine: input.machine.name,
+    layers: input.machine.layers.map((l) => l.name),
+    packages: [...packages.values()].sort((a, b) => (a.name < b.name ? -1 : 1)),
+    entries,
+  };
+}
+
+function sourceFile(output: PlannedOutput) {
+  const { content } = output;
+  if (content.kind === "link" || content.kind === "dir") throw new Error(`${output.path} has no source file`);
+  return content.source;
+}
+
+function originOf(facts: MachineFacts, path: string): string {
+  const fact = facts.facts.get(path.split(".")[0] as FactName);
+  if (!fact) return path.startsWith("machine.") ? "machine.ini" : "unset";
+  const place = fact.origin.place;
+  return place ? `${place.file}${place.line === undefined ? "" : `:${place.line}`}` : "--fact";
+}

@@ -1,0 +1,188 @@
+/** What can go wrong in a build, and how each is worded. Pure. */
+import type { Diagnostic, Place } from "../diagnostics.ts";
+import { problem } from "../diagnostics.ts";
+import { type PathFault, STATE_FOLDER, TREE_ROOT } from "../paths.ts";
+
+export type BuildProblem =
+  | {
+      readonly kind: "collision";
+      readonly path: string;
+      readonly machine: string;
+      readonly first: Writer;
+      readonly second: Writer;
+    }
+  | {
+      readonly kind: "type-collision";
+      readonly path: string;
+      readonly machine: string;
+      readonly first: Writer;
+      readonly second: Writer;
+    }
+  | { readonly kind: "bad-path"; readonly fault: PathFault; readonly path: string; readonly place: Place }
+  | { readonly kind: "special-file"; readonly place: Place }
+  | { readonly kind: "deref-outside"; readonly place: Place; readonly target: string; readonly real: string }
+  | { readonly kind: "deref-dangling"; readonly place: Place; readonly target: string }
+  | { readonly kind: "deref-cycle"; readonly place: Place; readonly target: string }
+  | { readonly kind: "link-escapes"; readonly place: Place; readonly target: string }
+  | {
+      readonly kind: "override-unused";
+      readonly path: string;
+      readonly layer: string;
+      readonly of: string;
+      readonly place: Place;
+    }
+  | {
+      readonly kind: "fact-missing";
+      readonly fact: string;
+      readonly machine: string;
+      readonly layer: string;
+      readonly place: Place;
+      readonly searched: readonly string[];
+    }
+  | {
+      readonly kind: "template-syntax";
+      readonly place: Place;
+      readonly message: string;
+      readonly excerpt: readonly string[];
+    }
+  | {
+      readonly kind: "template-failed";
+      readonly place: Place;
+      readonly message: string;
+      readonly machine: string;
+      readonly help: string;
+    }
+  | { readonly kind: "changed-while-read"; readonly place: Place }
+  | { readonly kind: "unreadable"; readonly place: Place; readonly why: string }
+  | { readonly kind: "write-failed"; readonly path: string; readonly why: string }
+  | { readonly kind: "locked"; readonly holder: string; readonly waitedMs: number };
+
+/** One of two sources of a path. */
+export interface Writer {
+  readonly layer: string;
+  readonly source: string;
+}
+
+const FAULTS: Readonly<Record<PathFault, string>> = {
+  empty: "it has no name left",
+  absolute: "it is absolute",
+  escapes: `it leaves ${TREE_ROOT}`,
+  "control-character": "its name has a control character (a newline, a tab …)",
+  reserved: `\`${STATE_FOLDER}\` is labctl's own folder on the machine`,
+  "too-long": "a name has more than 255 bytes, or the path more than 4000",
+  "not-utf8": "its name is not UTF-8",
+};
+
+/** Words a problem. Pure. */
+export function describe(p: BuildProblem): Diagnostic {
+  switch (p.kind) {
+    case "collision":
+      return problem("collision", `two layers write \`${p.path}\` for machine \`${p.machine}\``, {
+        place: { file: p.second.source },
+        notes: [
+          `layer \`${p.first.layer}\`: ${p.first.source}`,
+          `layer \`${p.second.layer}\`: ${p.second.source}`,
+        ],
+        help: `rename one (drop-ins: NN-purpose.conf), or declare \`${p.path} = ${p.first.layer}\` under [overrides] in layers/${p.second.layer}/layer.ini`,
+      });
+    case "type-collision":
+      return problem(
+        "collision",
+        `\`${p.path}\` is a folder in one place and none in another, for machine \`${p.machine}\``,
+        {
+          place: { file: p.second.source },
+          notes: [
+            `layer \`${p.first.layer}\`: ${p.first.source}`,
+            `layer \`${p.second.layer}\`: ${p.second.source}`,
+          ],
+          help: "rename one of the two",
+        },
+      );
+    case "bad-path":
+      return problem("bad-path", `\`${p.path}\` can't be part of a tree: ${FAULTS[p.fault]}`, {
+        place: p.place,
+        help:
+          p.fault === "escapes" ? `every path of a layer lies below ${TREE_ROOT}; rename it` : "rename it",
+      });
+    case "special-file":
+      return problem(
+        "special-file",
+        "only files, folders and links can be part of a tree; this is a socket, pipe or device",
+        {
+          place: p.place,
+          help: "remove it, or make it on the machine with a tmpfiles.d line",
+        },
+      );
+    case "deref-outside":
+      return problem("deref-outside", `the \`!\` link points outside the repository: ${p.target}`, {
+        place: p.place,
+        notes: [`it leads to ${p.real}`],
+        help: "copy what it points to into the repository; a build reads nothing outside of it",
+      });
+    case "deref-dangling":
+      return problem("deref-dangling", `the \`!\` link points to nothing: ${p.target}`, {
+        place: p.place,
+        help: "correct its target, or remove the link",
+      });
+    case "deref-cycle":
+      return problem("deref-cycle", `the \`!\` link leads back to itself: ${p.target}`, {
+        place: p.place,
+        help: "point it at a folder that does not hold the link",
+      });
+    case "link-escapes":
+      return problem("bad-path", `the link's target leaves ${TREE_ROOT} by \`..\`: ${p.target}`, {
+        place: p.place,
+        help: "give the target as an absolute path if that is meant",
+      });
+    case "override-unused":
+      return problem(
+        "override-unused",
+        `layer \`${p.layer}\` declares that it overrides \`${p.path}\` of \`${p.of}\`, and does not`,
+        {
+          place: p.place,
+          help: "correct the path, or drop the line",
+        },
+      );
+    case "fact-missing":
+      return problem("fact-missing", `fact \`${p.fact}\` is unset for machine \`${p.machine}\``, {
+        place: p.place,
+        notes: [`looked in: ${p.searched.join(", ")}`],
+        help:
+          p.layer === "machine"
+            ? `set it in facts/${p.machine}.env, or ask for it openly: {{default ${p.fact} "…"}}, {{#if (isSet ${p.fact})}}`
+            : `set it in facts/${p.machine}.env, or drop layer \`${p.layer}\` from machines/${p.machine}/machine.ini`,
+      });
+    case "template-syntax":
+      return problem("template-syntax", p.message, {
+        place: p.place,
+        notes: p.excerpt,
+        help: "correct the template",
+      });
+    case "template-failed":
+      return problem("template-failed", `${p.message}, for machine \`${p.machine}\``, {
+        place: p.place,
+        help: p.help,
+      });
+    case "changed-while-read":
+      return problem("changed-while-read", "it changed while it was being copied", {
+        place: p.place,
+        notes: ["the tree still has the old content"],
+        help: "run the build again",
+      });
+    case "unreadable":
+      return problem("unreadable", `can't read it: ${p.why}`, {
+        place: p.place,
+        help: "make it readable for the user who builds",
+      });
+    case "write-failed":
+      return problem("write-failed", `can't write ${p.path}: ${p.why}`, {
+        notes: ["the tree is incomplete; nothing was sent anywhere"],
+        help: "make room or correct the permissions, then build again",
+      });
+    case "locked":
+      return problem("locked", `another build is at work: ${p.holder}`, {
+        notes: [`waited ${Math.round(p.waitedMs / 1000)} s for it`],
+        help: "wait for it to end, then run this again",
+      });
+  }
+}

@@ -1,0 +1,78 @@
+/**
+ * What the last build knew: signatures, hashes, and what each output was made from. A cache and nothing more: absent,
+ * of another version or damaged it means "build from nothing", never a wrong tree. Owns the file's format.
+ */
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import type { FileHash, GenerationId } from "../paths.ts";
+import type { Signature } from "./signature.ts";
+import type { ReadToken } from "./template-scope.ts";
+
+/** Raise it whenever the meaning of a field, the overlay or the renderer changes: older states are then ignored. */
+export const STATE_VERSION = 1;
+
+/** What an output was made from, and what it became. */
+export interface OutputRecord {
+  /** Signature of the output right after it was written. */
+  readonly signature: Signature;
+  readonly type: "file" | "link" | "dir";
+  readonly mode: number;
+  /** Hash of a file's content, the target of a link, empty for a folder. */
+  readonly content: string;
+  readonly sizeBytes: number;
+  /** Repository-relative. */
+  readonly source: string;
+  /** Hash of the source's bytes; for a rendered or bundled output only. */
+  readonly sourceHash?: FileHash;
+  /** For rendered outputs: each fact path read, and what the read depended on. */
+  readonly reads?: Readonly<Record<string, ReadToken>>;
+  /** For rendered outputs: partials by name; for bundled ones: imported files. Each with its hash. */
+  readonly parts?: Readonly<Record<string, FileHash>>;
+}
+
+export interface MachineState {
+  readonly generation: GenerationId;
+  readonly manifestSignature: Signature;
+  readonly outputs: Readonly<Record<string, OutputRecord>>;
+}
+
+export interface BuildState {
+  readonly version: number;
+  /** Which labctl wrote it: another version may build differently. */
+  readonly tool: string;
+  /** Machines and `--fact` arguments that `watched` covers. */
+  readonly scope: { readonly machines: readonly string[]; readonly all: boolean; readonly args: string };
+  /** Every path that the answer depended on. An empty signature: absent, or too recent to be trusted. */
+  readonly watched: Readonly<Record<string, Signature>>;
+  /** Paths that were absent; they must still be. */
+  readonly absent: readonly string[];
+  /** Content hashes by path with the signature they hold for. */
+  readonly hashes: Readonly<Record<string, readonly [Signature, FileHash]>>;
+  readonly machines: Readonly<Record<string, MachineState>>;
+}
+
+/** Undefined if there is no state that this version can trust. */
+export function readState(file: string, tool: string): BuildState | undefined {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch {
+    return undefined;
+  }
+  try {
+    const end = text.lastIndexOf("\n#");
+    // The last line repeats the length: a state cut short by a full disk does not parse as whole.
+    if (end < 0 || Number(text.slice(end + 2)) !== end) return undefined;
+    const state = JSON.parse(text.slice(0, end)) as BuildState;
+    return state.version === STATE_VERSION && state.tool === tool ? state : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Replaces the state by rename. Throws what `fs` throws. */
+export function writeState(file: string, state: BuildState): void {
+  const body = JSON.stringify(state);
+  const temporary = `${file}.${process.pid}`;
+  writeFileSync(temporary, `${body}\n#${body.length}`);
+  renameSync(temporary, file);
+}

@@ -1,0 +1,87 @@
+/**
+ * Bundles the CLI into `dist/`: a small entry and one chunk a command, each loaded only when it runs. `npm ci` runs it
+ * (package.json, `prepare`), so that `npx labctl` works in a clone without a build step. Plain JavaScript: it runs
+ * before anything can compile TypeScript.
+ */
+import { createHash } from "node:crypto";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { basename, dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const dist = join(root, "dist");
+const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+
+/** A module that is imported dynamically becomes a chunk of its own; chunks are found by importing, starting here. */
+const entries = new Map([[join(root, "bin/labctl.ts"), "labctl.cjs"]]);
+const outputs = [];
+
+const splitAtDynamicImports = {
+  name: "split-at-dynamic-imports",
+  setup(b) {
+    b.onResolve({ filter: /^\.{1,2}\// }, (args) => {
+      if (args.kind !== "dynamic-import") return undefined;
+      const file = resolve(args.resolveDir, args.path);
+      const name = `${relative(join(root, "src"), file).replaceAll("/", "-").replace(/\.ts$/, "")}.cjs`;
+      if (!entries.has(file)) {
+        entries.set(file, name);
+        queue.push(file);
+      }
+      return { path: `./${name}`, external: true };
+    });
+  },
+};
+
+const queue = [...entries.keys()];
+for (let file = queue.shift(); file; file = queue.shift()) {
+  const result = await build({
+    entryPoints: [file],
+    bundle: true,
+    write: false,
+    platform: "node",
+    format: "cjs",
+    target: "node20",
+    minify: true,
+    charset: "utf8",
+    legalComments: "none",
+    // import() of a chunk costs 5 ms more than require() of it.
+    supported: { "dynamic-import": false },
+    // esbuild brings a native program, ssh2's native parts are optional, shell texts are read as strings.
+    external: ["esbuild", "cpu-features", "*.node"],
+    loader: { ".sh": "text" },
+    define: {
+      LABCTL_VERSION: JSON.stringify(version),
+      LABCTL_BUILD: "__LABCTL_BUILD__",
+      "import.meta.dirname": "undefined",
+    },
+    plugins: [splitAtDynamicImports],
+    logLevel: "warning",
+  });
+  outputs.push({ name: entries.get(file), text: result.outputFiles[0].text });
+}
+
+// Another build of labctl must not trust this one's state files.
+const stamp = createHash("sha256");
+for (const { text } of outputs) stamp.update(text);
+const id = `${version}+${stamp.digest("hex").slice(0, 12)}`;
+
+rmSync(dist, { recursive: true, force: true });
+mkdirSync(dist, { recursive: true });
+for (const { name, text } of outputs) {
+  // NODE_EXTRA_CA_CERTS costs every start of Node 20 some 50 ms, and labctl makes no TLS connection.
+  const head = name === "labctl.cjs" ? "#!/usr/bin/env -S -u NODE_EXTRA_CA_CERTS node\n" : "";
+  writeFileSync(
+    join(dist, name),
+    head + text.replace(/^#!.*\n/, "").replaceAll("__LABCTL_BUILD__", JSON.stringify(id)),
+  );
+}
+writeFileSync(join(dist, "package.json"), '{ "type": "commonjs" }\n');
+chmodSync(join(dist, "labctl.cjs"), 0o755);
+
+// npm links the commands of dependencies, not of the package itself; `npx labctl` in a clone looks here.
+const bin = join(root, "node_modules/.bin");
+if (existsSync(bin)) {
+  rmSync(join(bin, "labctl"), { force: true });
+  symlinkSync(join("..", "..", basename(dist), "labctl.cjs"), join(bin, "labctl"));
+}

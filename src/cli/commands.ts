@@ -1,0 +1,167 @@
+/**
+ * The table of commands: one source for parsing, help and completion. Data only; must load nothing, because every
+ * start of labctl loads it.
+ */
+
+export interface OptionSpec {
+  readonly name: string;
+  readonly short?: string;
+  /** `flag` takes no value; `list` may be given several times. */
+  readonly kind: "flag" | "value" | "list";
+  /** Placeholder in help, for `value` and `list`. */
+  readonly placeholder?: string;
+  readonly help: string;
+}
+
+export interface CommandSpec {
+  readonly name: string;
+  /** As help shows it, e.g. `<machine…>`. */
+  readonly args: string;
+  readonly summary: string;
+  readonly options: readonly OptionSpec[];
+  /** At least and at most so many arguments. */
+  readonly arity: readonly [number, number];
+  readonly load: () => Promise<{ run: CommandRun }>;
+}
+
+export interface ParsedArguments {
+  readonly positionals: readonly string[];
+  flag(name: string): boolean;
+  value(name: string): string | undefined;
+  list(name: string): readonly string[];
+}
+
+/** Returns the exit code. */
+export type CommandRun = (args: ParsedArguments) => Promise<number>;
+
+const json: OptionSpec = { name: "json", kind: "flag", help: "one JSON document on standard output" };
+const quiet: OptionSpec = { name: "quiet", short: "q", kind: "flag", help: "print problems only" };
+const fact: OptionSpec = {
+  name: "fact",
+  kind: "list",
+  placeholder: "K=V",
+  help: "set a fact for this run, above all files",
+};
+const acceptNew: OptionSpec = {
+  name: "accept-new",
+  kind: "flag",
+  help: "accept and remember a host key that is not known yet; a changed one is refused all the same",
+};
+const sshConfig: OptionSpec = {
+  name: "ssh-config",
+  kind: "value",
+  placeholder: "FILE",
+  help: "use this instead of ~/.ssh/config",
+};
+const timeout: OptionSpec = {
+  name: "timeout",
+  kind: "value",
+  placeholder: "SECONDS",
+  help: "give up on connecting after so long (default 10)",
+};
+const noConfirm: OptionSpec = {
+  name: "no-confirm",
+  kind: "flag",
+  help: "do not arm the timer that undoes everything unless a fresh connection confirms",
+};
+const dryRun: OptionSpec = {
+  name: "dry-run",
+  short: "n",
+  kind: "flag",
+  help: "say what would happen, and stop",
+};
+const message: OptionSpec = {
+  name: "message",
+  short: "m",
+  kind: "value",
+  placeholder: "TEXT",
+  help: "why, kept with the generation",
+};
+const remote: readonly OptionSpec[] = [acceptNew, sshConfig, timeout];
+
+/** Options that every command takes. */
+export const GLOBAL_OPTIONS: readonly OptionSpec[] = [
+  {
+    name: "directory",
+    short: "C",
+    kind: "value",
+    placeholder: "DIR",
+    help: "start looking for lab.ini in DIR",
+  },
+  { name: "help", short: "h", kind: "flag", help: "show help" },
+  { name: "debug", kind: "flag", help: "show the stack of an internal error" },
+];
+
+export const COMMANDS: readonly CommandSpec[] = [
+  {
+    name: "build",
+    args: "[machine…]",
+    summary: "build the tree of every machine, or of those named",
+    arity: [0, Number.POSITIVE_INFINITY],
+    options: [
+      { name: "explain", kind: "flag", help: "print each step with its reason" },
+      { name: "stats", kind: "flag", help: "print phases with their times and counts" },
+      { name: "rebuild", short: "B", kind: "flag", help: "build from nothing" },
+      dryRun,
+      fact,
+      json,
+      quiet,
+    ],
+    load: () => import("./build.ts"),
+  },
+  {
+    name: "plan",
+    args: "<machine…>",
+    summary: "say what a push would do, and why; exit 0: nothing, 2: changes",
+    arity: [1, Number.POSITIVE_INFINITY],
+    options: [fact, ...remote, json, quiet],
+    load: () => import("./plan.ts"),
+  },
+  {
+    name: "push",
+    args: "<machine…>",
+    summary: "build, send the difference, and reload or restart exactly what differs",
+    arity: [1, Number.POSITIVE_INFINITY],
+    options: [
+      {
+        name: "jobs",
+        short: "j",
+        kind: "value",
+        placeholder: "N",
+        help: "so many machines at once (default 8)",
+      },
+      noConfirm,
+      message,
+      dryRun,
+      fact,
+      ...remote,
+      json,
+      quiet,
+    ],
+    load: () => import("./push.ts"),
+  },
+  {
+    name: "rollback",
+    args: "<machine> [n]",
+    summary: "bring back the previous generation, or generation n",
+    arity: [1, 2],
+    options: [noConfirm, dryRun, message, ...remote, json, quiet],
+    load: () => import("./rollback.ts"),
+  },
+  {
+    name: "generations",
+    args: "<machine>",
+    summary: "list a machine's generations: number, id, time, commit, author",
+    arity: [1, 1],
+    options: [...remote, json],
+    load: () => import("./generations.ts"),
+  },
+  {
+    name: "facts",
+    args: "show <machine> | origin <fact> [machine…]",
+    summary: "show a machine's facts, or where one comes from",
+    arity: [1, Number.POSITIVE_INFINITY],
+    options: [fact, json],
+    load: () => import("./facts.ts"),
+  },
+];

@@ -1,0 +1,74 @@
+/** `labctl facts show <machine>` and `labctl facts origin <fact> [machine…]`: values, and where they come from. */
+import { projectDisk } from "../build/project-disk.ts";
+import { formatPlace } from "../diagnostics.ts";
+import type { Fact, FactOrigin } from "../facts/fact.ts";
+import { readFacts } from "../facts/read-facts.ts";
+import type { FactName } from "../paths.ts";
+import { readProject } from "../project/read-project.ts";
+import { selectMachines } from "../project/select-machines.ts";
+import type { CommandRun } from "./commands.ts";
+import { EXIT } from "./exit.ts";
+import { refuseUsage } from "./help.ts";
+import { printDiagnostics, printErr, printJson, printOut } from "./print.ts";
+import { buildRequest } from "./request.ts";
+
+export const run: CommandRun = async (args) => {
+  const [verb, ...rest] = args.positionals;
+  if (verb !== "show" && verb !== "origin")
+    return refuseUsage(`\`facts\` knows show and origin, not \`${verb}\``, "facts");
+  if (rest.length === 0)
+    return refuseUsage(
+      `\`facts ${verb}\` wants ${verb === "show" ? "a machine" : "the name of a fact"}`,
+      "facts",
+    );
+  const patterns = verb === "show" ? rest : rest.slice(1);
+  const request = buildRequest(args, patterns);
+  if (!request.ok) {
+    printDiagnostics(request.problems);
+    return EXIT.failed;
+  }
+  const disk = projectDisk();
+  const project = readProject(request.value.root, request.value.builtInLayers, disk);
+  const machines = project.ok ? selectMachines(project.value.machines, patterns) : project;
+  const facts = machines.ok
+    ? readFacts(request.value.root, machines.value, request.value.facts, disk)
+    : machines;
+  if (!facts.ok) {
+    printDiagnostics(facts.problems);
+    return EXIT.failed;
+  }
+  const out = [];
+  for (const [machine, { facts: set, searched }] of facts.value) {
+    const wanted =
+      verb === "show"
+        ? [...set.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+        : [set.get(rest[0] as FactName)].filter((f) => f !== undefined);
+    if (wanted.length === 0 && verb === "origin")
+      printErr(`${machine}: \`${rest[0]}\` is unset; looked in: ${searched.join(", ")}`);
+    for (const fact of wanted) {
+      out.push({
+        machine,
+        name: fact.name,
+        value: fact.value,
+        origin: fact.origin,
+        overridden: fact.overridden,
+      });
+      if (!args.flag("json")) for (const line of linesOf(machine, fact, verb === "origin")) printOut(line);
+    }
+  }
+  if (args.flag("json")) printJson({ facts: out });
+  return out.length > 0 || verb === "show" ? EXIT.done : EXIT.failed;
+};
+
+function linesOf(machine: string, fact: Fact, withLosers: boolean): string[] {
+  const head = `${machine}: ${fact.name}=${JSON.stringify(fact.value)}  (${phrase(fact.origin)})`;
+  return withLosers
+    ? [head, ...fact.overridden.map((o) => `  over ${JSON.stringify(o.value)}  (${phrase(o)})`)]
+    : [head];
+}
+
+function phrase(origin: FactOrigin): string {
+  return origin.place
+    ? `${origin.level}, ${formatPlace({ file: origin.place.file, ...(origin.place.line === undefined ? {} : { line: origin.place.line }) })}`
+    : "--fact";
+}

@@ -1,0 +1,56 @@
+/** Help and usage errors, laid out by commander from the table of commands. Loaded only when it is shown. */
+import { writeSync } from "node:fs";
+import { Command, Option } from "commander";
+import { suggestion } from "../project/ini-file.ts";
+import { COMMANDS, type CommandSpec, GLOBAL_OPTIONS, type OptionSpec } from "./commands.ts";
+import { EXIT } from "./exit.ts";
+
+/** Prints help for one command, or the overview; returns `code`. */
+export function showHelp(name: string | undefined, code: number): number {
+  const spec = COMMANDS.find((c) => c.name === name);
+  if (name !== undefined && !spec) return refuseUsage(`unknown command \`${name}\``, name);
+  writeSync(code === EXIT.done ? 1 : 2, spec ? commandOf(spec).helpInformation() : overview());
+  return code;
+}
+
+/** Prints what was wrong with the arguments, and how to go on. */
+export function refuseUsage(message: string, name: string): number {
+  const spec = COMMANDS.find((c) => c.name === name);
+  const help = spec
+    ? `usage: labctl ${spec.name} ${spec.args}; \`labctl ${spec.name} --help\` lists the options`
+    : suggestion(
+        name,
+        COMMANDS.map((c) => c.name),
+      );
+  writeSync(2, `error[usage] ${message}\n  help: ${help}\n`);
+  return EXIT.usage;
+}
+
+function overview(): string {
+  const program = new Command("labctl")
+    .usage("<command> [options]")
+    .description(
+      "A compiler for machines: layered files in, one /usr/local tree per machine out, exact systemd reloads.",
+    )
+    .helpOption(false)
+    .helpCommand(false);
+  for (const spec of COMMANDS) program.addCommand(commandOf(spec));
+  program.addOption(new Option("-V, --version", "print the version"));
+  for (const o of GLOBAL_OPTIONS) program.addOption(optionOf(o));
+  return program.helpInformation();
+}
+
+function commandOf(spec: CommandSpec): Command {
+  const command = new Command(spec.name)
+    .description(spec.summary)
+    .usage(`${spec.args} [options]`)
+    .helpOption(false);
+  for (const o of [...spec.options, ...GLOBAL_OPTIONS]) command.addOption(optionOf(o));
+  return command;
+}
+
+function optionOf(o: OptionSpec): Option {
+  const short = o.short ? `-${o.short}, ` : "";
+  const value = o.kind === "flag" ? "" : ` <${o.placeholder}>`;
+  return new Option(`${short}--${o.name}${value}`, o.help);
+}

@@ -1,0 +1,93 @@
+/**
+ * Starts a command: finds it, parses its arguments, runs it, and turns a crash into a message. Loads a command's code
+ * only when that command runs. The only place besides the commands that chooses an exit code.
+ */
+import { writeSync } from "node:fs";
+import { parseArgs } from "node:util";
+import {
+  COMMANDS,
+  type CommandSpec,
+  GLOBAL_OPTIONS,
+  type OptionSpec,
+  type ParsedArguments,
+} from "./commands.ts";
+import { EXIT } from "./exit.ts";
+
+/** Filled in when the program is bundled. */
+declare const LABCTL_VERSION: string;
+export const VERSION: string = typeof LABCTL_VERSION === "string" ? LABCTL_VERSION : "source";
+
+/** `argv` without node and script. Resolves to the exit code. */
+export async function main(argv: readonly string[]): Promise<number> {
+  const [first] = argv;
+  if (first === "--version" || first === "-V") {
+    writeSync(1, `labctl ${VERSION}\n`);
+    return EXIT.done;
+  }
+  // `labctl -C dir build` works like `labctl build -C dir`.
+  const before = first === "-C" || first === "--directory" ? argv.slice(0, 2) : [];
+  const [name, ...rest] = argv.slice(before.length);
+  if (name === undefined || name === "help" || name === "--help" || name === "-h") {
+    const { showHelp } = await import("./help.ts");
+    return showHelp(name === "help" ? rest[0] : undefined, name === undefined ? EXIT.usage : EXIT.done);
+  }
+  const command = COMMANDS.find((c) => c.name === name);
+  if (!command) {
+    const { refuseUsage } = await import("./help.ts");
+    return refuseUsage(`unknown command \`${name}\``, name);
+  }
+  const parsed = parse(command, [...before, ...rest]);
+  if (typeof parsed === "string") {
+    const { refuseUsage } = await import("./help.ts");
+    return refuseUsage(parsed, command.name);
+  }
+  if (parsed.flag("help")) {
+    const { showHelp } = await import("./help.ts");
+    return showHelp(command.name, EXIT.done);
+  }
+  try {
+    const { run } = await command.load();
+    return await run(parsed);
+  } catch (error) {
+    // Expected failures are values; whatever is thrown up to here is a bug.
+    const e = error as Error;
+    const shown = parsed.flag("debug") ? (e.stack ?? e.message) : e.message;
+    writeSync(
+      2,
+      `error[internal] ${shown}\n  help: this is a fault in labctl ${VERSION}; report it with the output of the same command and --debug\n`,
+    );
+    return EXIT.failed;
+  }
+}
+
+/** The arguments, or a phrase that says what is wrong with them. Pure. */
+function parse(command: CommandSpec, argv: readonly string[]): ParsedArguments | string {
+  const specs: readonly OptionSpec[] = [...GLOBAL_OPTIONS, ...command.options];
+  const options = Object.fromEntries(
+    specs.map((o) => [
+      o.name,
+      {
+        type: o.kind === "flag" ? ("boolean" as const) : ("string" as const),
+        multiple: o.kind === "list",
+        ...(o.short ? { short: o.short } : {}),
+      },
+    ]),
+  );
+  let parsed: { values: Record<string, unknown>; positionals: string[] };
+  try {
+    parsed = parseArgs({ args: [...argv], options, allowPositionals: true, strict: true });
+  } catch (error) {
+    const message = (error as Error).message.split(". ")[0] ?? "wrong usage";
+    return message.charAt(0).toLowerCase() + message.slice(1).replaceAll("'", "`");
+  }
+  const { values, positionals } = parsed;
+  const [least, most] = command.arity;
+  if (!values.help && positionals.length < least) return `\`${command.name}\` wants ${command.args}`;
+  if (positionals.length > most) return `\`${command.name}\` takes ${command.args} and nothing after it`;
+  return {
+    positionals,
+    flag: (name) => values[name] === true,
+    value: (name) => (typeof values[name] === "string" ? values[name] : undefined),
+    list: (name) => (Array.isArray(values[name]) ? (values[name] as string[]) : []),
+  };
+}

@@ -1,0 +1,61 @@
+/** Printing for people and for programs: stdout holds data, stderr everything else; colour only where it is wanted. */
+import { writeSync } from "node:fs";
+import { type Diagnostic, formatDiagnostic } from "../diagnostics.ts";
+
+/** Writes a line to stdout. */
+export function printOut(text: string): void {
+  writeAll(1, `${text}\n`);
+}
+
+/** Writes a line to stderr. */
+export function printErr(text: string): void {
+  writeAll(2, `${text}\n`);
+}
+
+/** Prints one JSON document to stdout. */
+export function printJson(value: unknown): void {
+  writeAll(1, `${JSON.stringify(value)}\n`);
+}
+
+/** Prints problems or warnings to stderr, one after another. */
+export function printDiagnostics(list: readonly Diagnostic[]): void {
+  for (const d of list) {
+    const text = formatDiagnostic(d);
+    const head = /^(error|warning)\[[^\]]*\]/.exec(text)?.[0] ?? "";
+    printErr(paint(d.severity === "error" ? "red" : "yellow", head) + text.slice(head.length));
+  }
+}
+
+const CODES = { red: 31, green: 32, yellow: 33, blue: 34, bold: 1, dim: 2 } as const;
+
+/** Colours text for stderr where that is a terminal and NO_COLOR is unset (no-color.org). Pure but for reading the environment. */
+export function paint(style: keyof typeof CODES, text: string): string {
+  if (text === "" || !wantsColour()) return text;
+  return `\u001b[${CODES[style]}m${text}\u001b[0m`;
+}
+
+let colour: boolean | undefined;
+
+function wantsColour(): boolean {
+  colour ??= process.stderr.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== "dumb";
+  return colour;
+}
+
+/** `12 ms`, `1.4 s`. Pure. */
+export function formatMs(ms: number): string {
+  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
+}
+
+/** A pipe may take less than it is given, or nothing for now. */
+function writeAll(fd: number, text: string): void {
+  const data = Buffer.from(text);
+  for (let at = 0; at < data.length; ) {
+    try {
+      at += writeSync(fd, data, at);
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code;
+      if (code === "EPIPE") return;
+      if (code !== "EAGAIN") throw error;
+    }
+  }
+}

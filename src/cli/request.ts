@@ -1,0 +1,50 @@
+/** Turns a command's arguments into a build request: finds the repository, reads `--fact`. */
+import { existsSync, realpathSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { BuildRequest } from "../build/build-result.ts";
+import type { Result } from "../diagnostics.ts";
+import { failure, problem, success } from "../diagnostics.ts";
+import type { AbsPath } from "../paths.ts";
+import { findRoot } from "../project/find-root.ts";
+import type { ParsedArguments } from "./commands.ts";
+
+declare const LABCTL_BUILD: string;
+
+/** `machines` are patterns; empty means all. */
+export function buildRequest(args: ParsedArguments, machines: readonly string[]): Result<BuildRequest> {
+  const root = findRoot(args.value("directory") ?? ".");
+  if (!root.ok) return root;
+  const facts = new Map<string, string>();
+  for (const text of args.list("fact")) {
+    const at = text.indexOf("=");
+    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(text.slice(0, Math.max(at, 0)))) {
+      return failure(
+        problem("usage", `--fact wants NAME=VALUE, not \`${text}\``, {
+          help: "names have letters, digits and `_`",
+        }),
+      );
+    }
+    facts.set(text.slice(0, at), text.slice(at + 1));
+  }
+  return success({
+    root: root.value,
+    builtInLayers: builtInLayers(),
+    machines,
+    facts,
+    tool: typeof LABCTL_BUILD === "string" ? LABCTL_BUILD : "source",
+    fromNothing: args.flag("rebuild"),
+  });
+}
+
+/** `layers/` of the installed package: beside `dist/` when bundled, two folders up in the source. */
+function builtInLayers(): AbsPath {
+  const here = typeof __dirname === "string" ? __dirname : import.meta.dirname;
+  for (const candidate of [
+    join(here, "..", "layers"),
+    join(here, "..", "..", "layers"),
+    join(dirname(here), "layers"),
+  ]) {
+    if (existsSync(join(candidate, "base", "layer.ini"))) return realpathSync(candidate) as AbsPath;
+  }
+  return join(here, "..", "layers") as AbsPath;
+}

@@ -1,0 +1,71 @@
+/**
+ * What a repository says, as plain values: its machines, the layers they use, and where their files lie.
+ * Types only; `read-project.ts` fills them.
+ */
+import type { Place } from "../diagnostics.ts";
+import type { AbsPath, FactName, LayerName, MachineName } from "../paths.ts";
+
+/** Mode and owner for the paths that a glob matches; undefined fields stay as they are. */
+export interface AttributeRule {
+  /** Relative to the tree root; `*` within one name, `**` across names. */
+  readonly glob: string;
+  readonly mode?: number;
+  readonly owner?: string;
+  readonly group?: string;
+  readonly place: Place;
+}
+
+export type FactType = "string" | "int" | "bool" | "port" | "ip" | "cidr" | "list" | "json";
+
+export interface FactDeclaration {
+  readonly name: FactName;
+  /** Undefined: the layer requires the fact to be set elsewhere. */
+  readonly defaultValue?: string;
+  /** Undefined: any text. */
+  readonly type?: FactType;
+  readonly layer: LayerName;
+  readonly place: Place;
+}
+
+export interface Layer {
+  readonly name: LayerName;
+  /** Where its files are; inside the repository, or inside the installed package for a built-in layer. */
+  readonly folder: AbsPath;
+  readonly builtIn: boolean;
+  readonly description: string;
+  readonly needs: readonly LayerName[];
+  readonly packages: readonly string[];
+  readonly facts: readonly FactDeclaration[];
+  readonly attributes: readonly AttributeRule[];
+  /** Path in the tree → layers whose file at that path this layer declares that it replaces. */
+  readonly overrides: ReadonlyMap<string, { readonly layers: readonly string[]; readonly place: Place }>;
+}
+
+export interface Machine {
+  readonly name: MachineName;
+  readonly folder: AbsPath;
+  /** Host name, address or `~/.ssh/config` alias. */
+  readonly host: string;
+  /** In the order in which they are laid, `needs` resolved and `base` first; each name occurs once. */
+  readonly layers: readonly Layer[];
+  readonly tags: readonly string[];
+  /** Template unit instances that shall run, e.g. `scrub@data.service`. */
+  readonly instances: readonly { readonly unit: string; readonly place: Place }[];
+  readonly ssh: {
+    readonly user?: string;
+    readonly port?: number;
+    readonly identityFiles: readonly string[];
+  };
+  readonly attributes: readonly AttributeRule[];
+  readonly place: Place;
+}
+
+export interface Project {
+  /** The folder that holds `lab.ini`. */
+  readonly root: AbsPath;
+  readonly name: string;
+  /** Sorted by name. */
+  readonly machines: readonly Machine[];
+  /** Every file that was read, and every one that was looked for and is absent: what a later run must look at again. */
+  readonly filesRead: readonly AbsPath[];
+}

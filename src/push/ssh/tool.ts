@@ -1,0 +1,46 @@
+/**
+ * Runs one of OpenSSH's own programs (`ssh -G`, `ssh-keygen -F`) to its end and returns what it said.
+ * Arguments go as an array: nothing passes through a shell. This file must not know what the programs mean.
+ */
+import { execFile } from "node:child_process";
+
+export type ToolOutcome =
+  | { readonly kind: "ended"; readonly status: number; readonly stdout: string; readonly stderr: string }
+  | { readonly kind: "missing" }
+  | { readonly kind: "timeout"; readonly afterMs: number };
+
+/** How a program is run; replaced in tests of the callers' decisions. Never rejects. */
+export type RunTool = (
+  program: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+) => Promise<ToolOutcome>;
+
+/** A `Match exec` in a configuration may hang; the programs themselves take milliseconds. */
+const TOOL_TIMEOUT_MS = 10_000;
+
+/** Runs a program with an empty standard input under the C locale. Effects: one child process. */
+export const runTool: RunTool = (program, args, env) =>
+  new Promise((resolve) => {
+    const child = execFile(
+      program,
+      [...args],
+      { env: { ...env, LC_ALL: "C" }, timeout: TOOL_TIMEOUT_MS, maxBuffer: 16 * 1024 * 1024 },
+      (error, stdout, stderr) => {
+        if (error?.code === "ENOENT") resolve({ kind: "missing" });
+        else if (error?.killed) resolve({ kind: "timeout", afterMs: TOOL_TIMEOUT_MS });
+        else {
+          const status = error === null ? 0 : typeof error.code === "number" ? error.code : 255;
+          resolve({
+            kind: "ended",
+            status,
+            stdout,
+            stderr: stderr || (error && status === 255 ? error.message : ""),
+          });
+        }
+      },
+    );
+    // A program that ends before it reads its input closes the pipe; that is no fault.
+    child.stdin?.on("error", () => {});
+    child.stdin?.end();
+  });

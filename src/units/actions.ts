@@ -1,0 +1,253 @@
+/**
+ * Decides what happens to each unit when one tree replaces another: exact actions, each with its reason. Pure but
+ * for reads through the two sets' views. Must not know how a machine is asked, nor how actions are carried out.
+ *
+ * `[X-Labctl] OnChange=` in a unit overrides what a change leads to while it runs: `restart` (also where a reload
+ * would do), `reload` (where a restart would be due; but a stale bind still restarts, since no reload can see the new
+ * file), `none` (leave it alone, even with a stale bind). It has no say over starting and stopping.
+ */
+import { compareBytes, type UnitName } from "../paths.ts";
+import { definitionsChanged } from "./affected.ts";
+import { type Demand, definitionDemand, filesOf, referenceDemands } from "./demands.ts";
+import { labctlSetting, triggeredUnits } from "./references.ts";
+import {
+  type Action,
+  type ChangedPath,
+  isRunning,
+  type LiveUnit,
+  type UnitAction,
+  type UnitDecision,
+} from "./unit-change.ts";
+import { isTemplate, unitType } from "./unit-name.ts";
+import { type Unit, type UnitSet, valuesOf } from "./unit-set.ts";
+
+export interface DecisionInput {
+  readonly before: UnitSet;
+  readonly after: UnitSet;
+  /** In the order in which causes are to be listed. */
+  readonly changed: readonly ChangedPath[];
+  /** By the name that was asked for; a unit that the machine never loaded is absent. */
+  readonly live: ReadonlyMap<UnitName, LiveUnit>;
+}
+
+/** Reasons beyond this many are counted, not spelled out. */
+const SPELLED = 3;
+
+/** The whole decision, in stable order. Units that no change concerns are not listed. */
+export function decideActions(input: DecisionInput): UnitDecision {
+  const { before, after, changed, live } = input;
+  if (changed.length === 0) return { daemonReload: false, actions: [] };
+  const names = new Set<UnitName>();
+  for (const name of [...before.names, ...after.names, ...live.keys()]) {
+    if (isTemplate(name)) continue;
+    names.add(name);
+    names.add(after.canonical(name));
+  }
+  const actions = new Map<UnitName, UnitAction>();
+  let definitions = definitionsChanged(before, after, changed);
+  for (const name of [...names].sort(compareBytes)) {
+    const verdict = decideUnit(input, name);
+    if (verdict.action) actions.set(name, verdict.action);
+    definitions ||= verdict.definition;
+  }
+  for (const action of coupledServices(input, actions)) actions.set(action.unit, action);
+  return { daemonReload: definitions, actions: [...actions.values()].sort(byOrder) };
+}
+
+interface Verdict {
+  readonly action: UnitAction | undefined;
+  /** True if the unit's own definition means something else than before. */
+  readonly definition: boolean;
+}
+
+function decideUnit(input: DecisionInput, name: UnitName): Verdict {
+  const { before, after, changed } = input;
+  const was = before.unit(name);
+  const is = after.unit(name);
+  const live = liveOf(input, was, is);
+  const own = new Set<string>([...filesOf(was), ...filesOf(is), ...linkPaths(was), ...linkPaths(is)]);
+  const causes = unique(changed.filter((entry) => own.has(entry.path)).map((entry) => entry.cause));
+  const say = (action: Action, reason: string, place?: Demand["place"]): Verdict => ({
+    action: { unit: name, action, reason, causes, ...(place ? { place } : {}) },
+    definition: true,
+  });
+
+  const lost = was.fragment !== undefined && was.fragment.kind !== "masked" && is.fragment === undefined;
+  const hidden = is.fragment?.kind === "masked" && was.fragment?.kind !== "masked";
+  if (is.fragment?.kind === "alias") {
+    const took = was.fragment?.kind === "file" && isRunning(live);
+    return took
+      ? say("restart", `is now another name of ${is.fragment.of}`)
+      : { action: undefined, definition: false };
+  }
+  if (was.fragment?.kind === "alias" && is.fragment === undefined)
+    return { action: undefined, definition: true };
+  if (hidden) {
+    return isRunning(live) ? say("stop", "is masked now") : say("none", "is masked now, and was not running");
+  }
+  if (lost && !live?.vendorFragment) {
+    const gone = `${was.fragment?.path} was removed, and no other unit file stands behind it`;
+    return isRunning(live) ? say("stop", gone) : say("none", `${gone}; it was not running`);
+  }
+  if (is.fragment?.kind === "masked") return { action: undefined, definition: false };
+
+  const appeared =
+    is.fragment !== undefined && (was.fragment === undefined || was.fragment.kind === "masked");
+  const known = new Set(was.wantedBy.map((link) => link.path));
+  const gained = appeared ? is.wantedBy : is.wantedBy.filter((link) => !known.has(link.path));
+  if (!isRunning(live)) {
+    const starter = gained.find((link) => startsNow(input, link.by, 0));
+    if (starter)
+      return say("start", `is ${appeared ? "new" : "newly pulled in"}, and ${starter.by} ${starter.how} it`);
+    if (appeared && live?.loadState !== "loaded")
+      return say("none", `is new, and ${whoStarts(input, is, gained[0]?.by)}`);
+  }
+  if (isRunning(live) && (lost || appeared)) {
+    const why = lost
+      ? `${was.fragment?.path} was removed, so the file outside the tree counts again`
+      : `${is.fragment?.path} now counts instead of the file outside the tree`;
+    return say("restart", why);
+  }
+  return weigh(input, was, is, live);
+}
+
+/** Weighs all demands on a unit that exists before and after, and lists it only if there are any. */
+function weigh(input: DecisionInput, was: Unit, is: Unit, live: LiveUnit | undefined): Verdict {
+  const { before, after, changed } = input;
+  const definition = definitionDemand(was, is, changed);
+  const demands = [...(definition ? [definition] : []), ...referenceDemands(is, before, after, changed)];
+  if (demands.length === 0) return { action: undefined, definition: false };
+  const say = (action: Action, reason: string, from: readonly Demand[]): Verdict => {
+    const place = from.find((demand) => demand.place)?.place;
+    const causes = unique(from.flatMap((demand) => demand.causes));
+    return {
+      action: { unit: is.name, action, reason, causes, ...(place ? { place } : {}) },
+      definition: definition !== undefined,
+    };
+  };
+
+  if (live === undefined || !isRunning(live)) {
+    const state = live === undefined || live.activeState === "" ? "not loaded" : live.activeState;
+    const starter = triggersOf(input, is.name);
+    return say(
+      "none",
+      `is ${state} and stays so${starter ? `; ${starter} starts it when it is due` : ""}`,
+      demands,
+    );
+  }
+  const restarts = demands.filter((demand) => demand.wish === "restart");
+  const reloads = demands.filter((demand) => demand.wish === "reload");
+  if (restarts.length + reloads.length === 0) return say("none", reasons(demands), demands);
+
+  const override = labctlSetting(is.settings, "OnChange")?.value;
+  const wanted = restarts.length > 0 ? restarts : reloads;
+  if (override === "none")
+    return say("none", `OnChange=none leaves it alone, though it ${reasons(wanted)}`, wanted);
+  if (isOneshotMidway(is, live)) {
+    return say(
+      "none",
+      `is a oneshot in the middle of a run; the next run takes the change: ${reasons(wanted)}`,
+      wanted,
+    );
+  }
+  const refuses = valuesOf(is.settings, "Unit", "RefuseManualStop").at(-1)?.value ?? "no";
+  const canReload = canReloadAfter(was, is, live);
+  const stale = restarts.some((demand) => demand.staleBind);
+  if (canReload && !stale && override === "reload")
+    return say("reload", `${reasons(wanted)} (OnChange=reload)`, wanted);
+  if (canReload && restarts.length === 0 && override !== "restart")
+    return say("reload", reasons(wanted), wanted);
+  if (/^(1|yes|y|true|t|on)$/i.test(refuses)) {
+    return say("none", `refuses a restart by hand (RefuseManualStop=), though it ${reasons(wanted)}`, wanted);
+  }
+  if (is.name === "-.mount")
+    return say("none", `the root file system is never unmounted: ${reasons(wanted)}`, wanted);
+  if (restarts.length > 0) return say("restart", reasons(restarts), restarts);
+  return say(
+    "restart",
+    `${reasons(reloads)} (${canReload ? "OnChange=restart" : "it can't reload"})`,
+    reloads,
+  );
+}
+
+/** systemd refuses to start a socket whose service runs, so that service restarts in the same call. */
+function coupledServices(input: DecisionInput, actions: ReadonlyMap<UnitName, UnitAction>): UnitAction[] {
+  const out: UnitAction[] = [];
+  for (const action of actions.values()) {
+    if (action.action !== "restart" || unitType(action.unit) !== "socket") continue;
+    for (const service of triggeredUnits(input.after.unit(action.unit))) {
+      const own = actions.get(service)?.action;
+      if (own === "restart" || own === "stop" || !isRunning(input.live.get(service))) continue;
+      const reason = `${action.unit} restarts, and systemd opens a socket only while its service is stopped`;
+      out.push({ unit: service, action: "restart", reason, causes: action.causes });
+    }
+  }
+  return out;
+}
+
+function liveOf(input: DecisionInput, was: Unit, is: Unit): LiveUnit | undefined {
+  // What the machine says of a name that was an alias, it says of the other unit.
+  if (was.fragment?.kind === "alias") return undefined;
+  const names = [is.name, ...is.aliases.filter((alias) => was.aliases.includes(alias))];
+  return names.map((name) => input.live.get(name)).find((found) => found !== undefined);
+}
+
+/** Whether the unit that pulls in is up, or comes up with this very change. */
+function startsNow(input: DecisionInput, by: UnitName, depth: number): boolean {
+  const live = input.live.get(by);
+  if (live) return isRunning(live);
+  const fragment = input.after.unit(by).fragment;
+  // A target of the system that nobody asked about is taken as up.
+  if (fragment === undefined) return true;
+  return depth < 5 && input.after.unit(by).wantedBy.some((link) => startsNow(input, link.by, depth + 1));
+}
+
+function whoStarts(input: DecisionInput, unit: Unit, by: UnitName | undefined): string {
+  const trigger = triggersOf(input, unit.name);
+  if (trigger) return `${trigger} starts it when it is due`;
+  return by ? `${by}, which pulls it in, is not active` : "nothing in the tree starts it";
+}
+
+/** The first socket, timer or path unit of the tree that starts `name`; undefined if there is none. */
+function triggersOf(input: DecisionInput, name: UnitName): UnitName | undefined {
+  return input.after.names.find(
+    (each) => /\.(socket|timer|path)$/.test(each) && triggeredUnits(input.after.unit(each)).includes(name),
+  );
+}
+
+/** After the daemon-reload: an ExecReload= that came or went counts already. */
+function canReloadAfter(was: Unit, is: Unit, live: LiveUnit): boolean {
+  const has = (unit: Unit): boolean =>
+    valuesOf(unit.settings, "Service", "ExecReload").length > 0 ||
+    valuesOf(unit.settings, "Service", "Type").at(-1)?.value === "notify-reload";
+  return has(is) || (live.canReload && !has(was));
+}
+
+function isOneshotMidway(is: Unit, live: LiveUnit): boolean {
+  const type = valuesOf(is.settings, "Service", "Type").at(-1)?.value ?? live.type;
+  // `auto-restart` is the pause of a unit that failed: nothing runs that a restart could cut short.
+  return type === "oneshot" && live.activeState === "activating" && live.subState !== "auto-restart";
+}
+
+function reasons(demands: readonly Demand[]): string {
+  const texts = unique(demands.map((demand) => demand.why));
+  const more = texts.length - SPELLED;
+  return texts.slice(0, SPELLED).join("; ") + (more > 0 ? `; and ${more} more` : "");
+}
+
+function linkPaths(unit: Unit): string[] {
+  return unit.wantedBy.map((link) => link.path);
+}
+
+function unique<T>(list: readonly T[]): T[] {
+  return [...new Set(list)];
+}
+
+const ORDER: readonly Action[] = ["stop", "restart", "rebind", "reload", "start", "none"];
+
+function byOrder(a: UnitAction, b: UnitAction): number {
+  const socket = (action: UnitAction): number => (unitType(action.unit) === "socket" ? 0 : 1);
+  return (
+    ORDER.indexOf(a.action) - ORDER.indexOf(b.action) || socket(a) - socket(b) || compareBytes(a.unit, b.unit)
+  );
+}

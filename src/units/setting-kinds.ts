@@ -1,0 +1,180 @@
+/**
+ * How systemd combines several assignments of one key, and when two values mean the same. Derived from
+ * `systemd --dump-configuration-items` (252), load-fragment-gperf.gperf.in and the parsers in load-fragment.c.
+ * A key that no table names takes its last value. Must not know files or units.
+ */
+import { splitWords } from "./quoted-words.ts";
+
+/**
+ * single: the last assignment counts.
+ * set: words accumulate, their order has no meaning.
+ * sequence: assignments accumulate in order, each is kept whole.
+ * filter: words accumulate; an assignment that begins with `~` inverts, so order counts once one does.
+ * environment: `A=1` words accumulate, the last one of a name counts.
+ */
+export type SettingKind = "single" | "set" | "sequence" | "filter" | "environment";
+
+const words = (text: string): string[] => text.trim().split(/\s+/);
+
+const SET = new Set([
+  ...words(`After Before Requires Requisite Wants BindsTo BindTo Upholds Conflicts OnSuccess OnFailure
+    PropagatesReloadTo PropagateReloadTo ReloadPropagatedFrom PropagateReloadFrom PropagatesStopTo
+    StopPropagatedFrom PartOf JoinsNamespaceOf RequiresMountsFor WantsMountsFor Documentation`),
+  ...words("WantedBy RequiredBy UpheldBy Also Alias Sockets"),
+  ...words(`ReadWritePaths ReadOnlyPaths InaccessiblePaths ExecPaths NoExecPaths ReadWriteDirectories
+    ReadOnlyDirectories InaccessibleDirectories ExtensionDirectories ExtensionImages TemporaryFileSystem BindPaths
+    BindReadOnlyPaths MountImages RuntimeDirectory StateDirectory CacheDirectory LogsDirectory
+    ConfigurationDirectory SupplementaryGroups PassEnvironment UnsetEnvironment LoadCredential
+    LoadCredentialEncrypted SetCredential SetCredentialEncrypted ImportCredential LogExtraFields
+    LogFilterPatterns OpenFile CPUAffinity AllowedCPUs AllowedMemoryNodes StartupAllowedCPUs
+    StartupAllowedMemoryNodes NUMAMask SecureBits SystemCallArchitectures RootImageOptions NFTSet`),
+  ...words(`DeviceAllow IPAddressAllow IPAddressDeny IPIngressFilterPath IPEgressFilterPath SocketBindAllow
+    SocketBindDeny BPFProgram DisableControllers Delegate IODeviceWeight IODeviceLatencyTargetSec IOReadBandwidthMax
+    IOWriteBandwidthMax IOReadIOPSMax IOWriteIOPSMax BlockIODeviceWeight BlockIOReadBandwidth BlockIOWriteBandwidth`),
+  ...words("SuccessExitStatus RestartPreventExitStatus RestartForceExitStatus Symlinks"),
+  ...words("OnActiveSec OnBootSec OnStartupSec OnUnitActiveSec OnUnitInactiveSec OnCalendar"),
+  ...words("PathExists PathExistsGlob PathChanged PathModified DirectoryNotEmpty"),
+  // labctl's own, in [X-Labctl].
+  ...words("ReloadOn RestartOn"),
+]);
+
+const SEQUENCE = new Set([
+  ...words(
+    "ExecCondition ExecStartPre ExecStart ExecStartPost ExecReload ExecReloadPost ExecStop ExecStopPre",
+  ),
+  ...words(
+    "ExecStopPost ExecMount ExecUnmount EnvironmentFile StandardInputText StandardInputData ExecSearchPath",
+  ),
+  // The order of sockets is the order of file descriptors that the service gets.
+  ...words(`ListenStream ListenDatagram ListenSequentialPacket ListenFIFO ListenSpecial ListenNetlink
+    ListenMessageQueue ListenUSBFunction`),
+]);
+
+const FILTER = new Set(
+  words(`SystemCallFilter SystemCallLog RestrictAddressFamilies RestrictNamespaces RestrictFileSystems
+    RestrictNetworkInterfaces CapabilityBoundingSet AmbientCapabilities DelegateNamespaces`),
+);
+
+/** An empty assignment is ignored for dependencies: systemd.unit(5), "dependencies … cannot be reset". */
+const NOT_RESETTABLE = new Set(
+  words(`After Before Requires Requisite Wants BindsTo BindTo Upholds Conflicts OnSuccess OnFailure
+    PropagatesReloadTo PropagateReloadTo ReloadPropagatedFrom PropagateReloadFrom PropagatesStopTo
+    StopPropagatedFrom PartOf JoinsNamespaceOf RequiresMountsFor WantsMountsFor`),
+);
+
+/** Keys whose empty assignment resets the whole family, not just the key itself. */
+const FAMILIES: readonly (readonly [section: string, pattern: RegExp])[] = [
+  ["Unit", /^Condition/],
+  ["Unit", /^Assert/],
+  ["Socket", /^Listen/],
+  ["Timer", /^On(Active|Boot|Startup|UnitActive|UnitInactive)Sec$|^OnCalendar$/],
+  ["Path", /^(PathExists|PathExistsGlob|PathChanged|PathModified|DirectoryNotEmpty)$/],
+];
+
+const BOOLEAN = new Set([
+  ...words(`Accept AllowIsolate Broadcast CPUAccounting CPUSchedulingResetOnFork DefaultDependencies
+    DynamicUser FixedRandomDelay FlushPending ForceUnmount FreeBind GuessMainPID IOAccounting IPAccounting
+    IgnoreOnIsolate IgnoreSIGPIPE KeepAlive LazyUnmount LockPersonality MakeDirectory MemoryAccounting
+    MemoryDenyWriteExecute MountAPIVFS NoDelay NoNewPrivileges NonBlocking OnClockChange OnTimezoneChange
+    PassCredentials PassPacketInfo PassSecurity Persistent PrivateDevices PrivateIPC PrivateMounts PrivateNetwork
+    PrivateTmp PrivateUsers ProtectClock ProtectControlGroups ProtectHome ProtectHostname ProtectKernelLogs
+    ProtectKernelModules ProtectKernelTunables ProtectSystem ReadWriteOnly RefuseManualStart RefuseManualStop
+    RemainAfterElapse RemainAfterExit RemoveIPC RemoveOnStop RestrictRealtime RestrictSUIDSGID ReusePort
+    RootDirectoryStartOnly SendSIGHUP SendSIGKILL SloppyOptions StopWhenUnneeded SyslogLevelPrefix TTYReset
+    TTYVHangup TTYVTDisallocate TasksAccounting Transparent WakeSystem Writable`),
+]);
+
+/** How several assignments of a key combine. Pure. */
+export function settingKind(section: string, key: string): SettingKind {
+  if (section.startsWith("X-")) return key === "ReloadOn" || key === "RestartOn" ? "set" : "single";
+  if (section === "Unit" && /^(Condition|Assert)/.test(key)) return "sequence";
+  if (key === "Environment") return "environment";
+  if (SEQUENCE.has(key)) return "sequence";
+  if (FILTER.has(key)) return "filter";
+  // [Mount] Options= and the like are plain strings even where another section has a list of that name.
+  return SET.has(key) ? "set" : "single";
+}
+
+/** True if an empty assignment of `reset` clears what was assigned to `key` in the same section. Pure. */
+export function isResetBy(section: string, key: string, reset: string): boolean {
+  if (NOT_RESETTABLE.has(reset)) return false;
+  if (key === reset) return true;
+  return FAMILIES.some(([own, family]) => own === section && family.test(key) && family.test(reset));
+}
+
+/**
+ * A text that is equal for two lists of values exactly if they mean the same. Values are in merge order, without
+ * the empty ones; an empty list gives the empty text. Pure.
+ */
+export function canonicalValue(section: string, key: string, values: readonly string[]): string {
+  const kind = settingKind(section, key);
+  switch (kind) {
+    case "single":
+      return canonicalSingle(key, values.at(-1) ?? "");
+    case "set":
+      return JSON.stringify([...new Set(values.flatMap((value) => splitWords(value)))].sort());
+    case "sequence":
+      return JSON.stringify(values.map((value) => splitWords(value).join(" ")));
+    case "filter": {
+      const lines = values.map((value) => [...new Set(splitWords(value))].sort());
+      const inverts = values.some((value) => value.startsWith("~"));
+      return JSON.stringify(inverts ? lines : [[...new Set(lines.flat())].sort()]);
+    }
+    case "environment": {
+      const byName = new Map<string, string>();
+      for (const word of values.flatMap((value) => splitWords(value, true))) {
+        byName.set(word.split("=", 1)[0] ?? "", word);
+      }
+      return JSON.stringify([...byName.values()].sort());
+    }
+  }
+}
+
+function canonicalSingle(key: string, value: string): string {
+  if (BOOLEAN.has(key)) {
+    if (/^(1|yes|y|true|t|on)$/i.test(value)) return "yes";
+    if (/^(0|no|n|false|f|off)$/i.test(value)) return "no";
+  }
+  if (/Sec$|^StartLimitInterval$/.test(key)) return canonicalSpan(value);
+  return value;
+}
+
+const MICROSECONDS: Readonly<Record<string, number>> = {
+  us: 1,
+  usec: 1,
+  ms: 1e3,
+  msec: 1e3,
+  "": 1e6,
+  s: 1e6,
+  sec: 1e6,
+  second: 1e6,
+  seconds: 1e6,
+  m: 60e6,
+  min: 60e6,
+  minute: 60e6,
+  minutes: 60e6,
+  h: 3600e6,
+  hr: 3600e6,
+  hour: 3600e6,
+  hours: 3600e6,
+  d: 86400e6,
+  day: 86400e6,
+  days: 86400e6,
+  w: 604800e6,
+  week: 604800e6,
+  weeks: 604800e6,
+};
+
+/** Microseconds for a plain time span of systemd.time(7); the text itself where it is anything else. */
+function canonicalSpan(value: string): string {
+  let rest = value;
+  let total = 0;
+  while (rest !== "") {
+    const part = /^\s*([0-9]+)\s*([a-z]*)\s*/.exec(rest);
+    const unit = MICROSECONDS[part?.[2] ?? "?"];
+    if (!part || unit === undefined) return value;
+    total += Number(part[1]) * unit;
+    rest = rest.slice(part[0].length);
+  }
+  return value === "" ? "" : `${total}us`;
+}

@@ -1,0 +1,232 @@
+# shellcheck shell=bash
+# The remote program, part 7: what must run after the tree changed: unit actions, triggers, checks; each reports.
+# Must not know about files of a commit beyond generations/n/actions, where it writes what it began.
+
+CHECK_LIMIT_S=10
+CHECK_LINES=50
+
+# True for a line of the apply list that is safe to act upon.
+valid_apply() {
+  local rest=${1#*"$TAB"} word
+  local -a words=()
+  case ${1%%"$TAB"*} in
+    daemon-reload) [[ $1 == daemon-reload ]] ;;
+    unit)
+      case ${rest%%"$TAB"*} in start | stop | reload | restart) valid_unit "${rest#*"$TAB"}" ;; *) false ;; esac
+      ;;
+    check) valid_path "$rest" ;;
+    trigger)
+      IFS=$TAB read -r -a words <<<"$rest"
+      case ${words[0]-} in
+        sysusers | tmpfiles | modules-load | sysctl | udev | networkd | resolved | journald) ;;
+        # Without a file there is nothing that it could load.
+        nftables) ((${#words[@]} > 1)) || return 1 ;;
+        *) return 1 ;;
+      esac
+      for word in "${words[@]:1}"; do [[ $word != -* && $word != *[[:cntrl:]]* ]] || return 1; done
+      ;;
+    *) false ;;
+  esac
+}
+
+# The one table of triggers, in the order in which they run: users before what they own, modules before their keys.
+TRIGGER_ORDER='sysusers tmpfiles modules-load sysctl udev networkd resolved journald nftables'
+run_trigger() { # NAME ARGUMENT...
+  local name=$1 library=${LABCTL_SYSTEMD_LIBRARY:-/usr/lib/systemd} file
+  shift
+  case $name in
+    sysusers) systemd-sysusers "$@" ;;
+    tmpfiles) systemd-tmpfiles --create "$@" ;;
+    # A container cannot load modules or write device nodes; its host does.
+    modules-load) systemd-detect-virt --container --quiet || "$library/systemd-modules-load" "$@" ;;
+    sysctl) "$library/systemd-sysctl" "$@" ;;
+    udev) [[ ! -S /run/udev/control ]] || udevadm control --reload ;;
+    networkd) networkctl reload ;;
+    resolved) "$SYSTEMCTL" restart systemd-resolved.service ;;
+    journald) "$SYSTEMCTL" restart systemd-journald.service ;;
+    nftables) for file in "$@"; do nft -f "$file" || return 1; done ;;
+  esac
+}
+
+milliseconds_since() { REPLY=$(((${EPOCHREALTIME/./} - $1 + 500) / 1000)); }
+
+# begin LINE...: written before the action runs, so that an undo knows of one that was interrupted.
+begin() { [[ ! -d $STATE/generations/$APPLY_N ]] || printf '%s\n' "$@" >>"$STATE/generations/$APPLY_N/actions"; }
+
+failed_units() {
+  local unit
+  "$SYSTEMCTL" list-units --failed --all --plain --no-legend --no-pager 2>/dev/null |
+    while read -r unit _; do printf '%s\n' "$unit"; done
+}
+
+# run_units ACTION UNIT...: one call for all, so that systemd orders them; then each one's result. False if any failed.
+run_units() {
+  local action=$1 began=${EPOCHREALTIME/./} said status unit i verdict any=0 flagged=0 line
+  local -a units=() states=() verdicts=()
+  shift
+  (($# > 0)) || return 0
+  units=("$@")
+  begin "${units[@]/#/unit$TAB$action$TAB}"
+  said=$("$SYSTEMCTL" "$action" -- "${units[@]}" 2>&1)
+  status=$?
+  milliseconds_since "$began"
+  local took=$REPLY
+  i=-1
+  while IFS= read -r line; do
+    [[ $line == Id=* ]] && ((++i))
+    ((i < 0)) || states[i]+="${line#*=} "
+    # Reload failures leave the unit active; only this property tells.
+    case $line in
+      ActiveState=failed) [[ $action == stop ]] || verdicts[i]=failed ;;
+      ReloadResult=success | ReloadResult=) ;;
+      ReloadResult=*) [[ $action != reload ]] || verdicts[i]=failed ;;
+    esac
+  done < <("$SYSTEMCTL" show --no-pager --property=Id,ActiveState,SubState,Result,ReloadResult -- "${units[@]}" 2>/dev/null)
+  if ((status != 0)); then
+    for i in "${!units[@]}"; do
+      if [[ $said == *"${units[i]}"* ]]; then verdicts[i]=failed; fi
+      [[ ${verdicts[i]-} != failed ]] || flagged=1
+    done
+  fi
+  for i in "${!units[@]}"; do
+    unit=${units[i]}
+    verdict=${verdicts[i]-ok}
+    if ((status != 0 && flagged == 0)); then verdict=failed; fi
+    record unit "$action" "$unit" "$verdict" "$took" "${states[i]-}$([[ $verdict == ok ]] || printf '%s' "$said")"
+    if [[ $verdict == failed ]]; then
+      any=1
+      while IFS= read -r line; do record out "$line"; done < <(journalctl -q -u "$unit" -n 20 --no-pager -o cat 2>/dev/null)
+      problem unit-failed "$unit"
+    fi
+  done
+  ((any == 0))
+}
+
+# Sets SELECTED to the units of one action in the apply list.
+select_units() { # ACTION LINE...
+  local action=$1 line
+  shift
+  SELECTED=()
+  for line in "$@"; do
+    [[ $line != "unit$TAB$action$TAB"* ]] || SELECTED+=("${line##*"$TAB"}")
+  done
+}
+
+run_triggers() { # LINE...
+  local name line said status began
+  local -a words=()
+  for name in $TRIGGER_ORDER; do
+    for line in "$@"; do
+      IFS=$TAB read -r -a words <<<"$line"
+      [[ ${words[0]} == trigger && ${words[1]-} == "$name" ]] || continue
+      begin "$line"
+      began=${EPOCHREALTIME/./}
+      said=$(run_trigger "${words[@]:1}" 2>&1 </dev/null)
+      status=$?
+      milliseconds_since "$began"
+      record trigger "$name" "$( ((status == 0)) && echo ok || echo failed)" "$REPLY" "$said"
+      if ((status != 0)); then
+        problem trigger-failed "$name"
+        return 1
+      fi
+    done
+  done
+}
+
+daemon_reload() {
+  local said
+  begin daemon-reload
+  if ! said=$("$SYSTEMCTL" daemon-reload 2>&1); then
+    problem daemon-reload-failed "$said"
+    return 1
+  fi
+  step daemon-reload
+}
+
+# run_checks PATH...: all at once; each one's verdict, then the end of what it printed.
+run_checks() {
+  local folder path i status took line any=0
+  (($# > 0)) || return 0
+  folder=$(mktemp -d "$STATE/checks.XXXXXXXX") || return 1
+  local -a paths=("$@")
+  for i in "${!paths[@]}"; do
+    (
+      began=${EPOCHREALTIME/./}
+      cd /
+      # Not the lock: a process that a check leaves behind must not hold the machine.
+      exec 9>&-
+      timeout -k 1 "$CHECK_LIMIT_S" "$ROOT/${paths[i]}" </dev/null >"$folder/$i.out" 2>&1
+      status=$?
+      milliseconds_since "$began"
+      printf '%s %s\n' "$status" "$REPLY" >"$folder/$i.status"
+    ) &
+  done
+  wait
+  for i in "${!paths[@]}"; do
+    status=1 took=0
+    read -r status took <"$folder/$i.status"
+    path=${paths[i]}
+    case $status in
+      0) record check "$path" ok "$took" ;;
+      124 | 137) record check "$path" timeout "$took" ;;
+      *) record check "$path" failed "$took" ;;
+    esac
+    while IFS= read -r line; do record out "$line"; done < <(tail -n "$CHECK_LINES" -- "$folder/$i.out" | cut -b -1000)
+    if ((status != 0)); then
+      any=1
+      problem check-failed "$path"
+    fi
+  done
+  rm -rf -- "$folder"
+  ((any == 0))
+}
+
+# A service that dies at once and is restarted by systemd never counts as failed; it shows as `auto-restart`.
+settle() { # UNIT...
+  local line unit='' any=0
+  (($# > 0)) || return 0
+  sleep 0.15
+  while IFS= read -r line; do
+    case $line in
+      Id=*) unit=${line#Id=} ;;
+      SubState=auto-restart*)
+        problem unit-failed "$unit"
+        any=1
+        ;;
+    esac
+  done < <("$SYSTEMCTL" show --no-pager --property=Id,SubState -- "$@" 2>/dev/null)
+  ((any == 0))
+}
+
+# apply N FAILED-BEFORE LINE...: everything in order; false at the first stage that failed.
+apply() {
+  APPLY_N=$1
+  local failed_before=$2 line unit any=0
+  local -a SELECTED=() checks=() begun=()
+  shift 2
+  (($# > 0)) || return 0
+  select_units stop "$@"
+  run_units stop "${SELECTED[@]}" || return 1
+  at units-stopped || return 1
+  for line in "$@"; do
+    [[ $line != daemon-reload ]] || daemon_reload || return 1
+    [[ $line != check"$TAB"* ]] || checks+=("${line#*"$TAB"}")
+  done
+  run_triggers "$@" || return 1
+  for line in restart reload start; do
+    select_units "$line" "$@"
+    [[ $line == reload ]] || begun+=("${SELECTED[@]}")
+    run_units "$line" "${SELECTED[@]}" || return 1
+    at "units-$line" || return 1
+  done
+  STEP_US=${EPOCHREALTIME/./}
+  run_checks "${checks[@]}" || any=1
+  settle "${begun[@]}" || any=1
+  while IFS= read -r unit; do
+    [[ -n $unit && $'\n'$failed_before$'\n' != *$'\n'"$unit"$'\n'* ]] || continue
+    problem unit-failed "$unit"
+    any=1
+  done < <(failed_units)
+  step checks
+  ((any == 0))
+}

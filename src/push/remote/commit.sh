@@ -1,0 +1,198 @@
+# shellcheck shell=bash
+# The remote program, part 6: the verb `commit`: lock, check, back up, write the journal, go forward, apply, check.
+# Up to the journal every failure leaves the tree as it was; after it the tree is the new one or the old one.
+
+# commit SESSION [WHO]: operations on standard input, staged files under stage/SESSION.
+verb_commit() {
+  local session=${1-} stage
+  WHO=${2-$WHO}
+  clean "$WHO"
+  WHO=$REPLY
+  if ! valid_session "$session" || [[ ! -d $STATE/stage/$session/tree ]]; then
+    problem no-stage "$session"
+    finish failed-unchanged 1
+  fi
+  stage=$STATE/stage/$session
+  # A file reads in blocks where a pipe would be read byte by byte.
+  if ! { cat >"$stage/operations"; } 2>/dev/null; then
+    problem not-writable "$stage"
+    finish failed-unchanged 1
+  fi
+  step receive
+  lock 0 || finish failed-unchanged 1
+  # The pusher may vanish; what has begun is finished without it.
+  trap '' PIPE HUP INT
+  if interrupted; then recover_now contact; fi
+  read_operations "$stage/operations" || finish failed-unchanged 1
+  read_generation
+  if ((GEN != EXPECT)); then
+    problem generation-moved "$GEN $GEN_ID"
+    finish failed-unchanged 1
+  fi
+  if read_undo; then
+    problem confirm-pending "$UNDO_N $UNDO_LEFT"
+    finish failed-unchanged 1
+  fi
+  if [[ ! -s $stage/manifest.json ]]; then
+    problem stage-incomplete manifest.json
+    finish failed-unchanged 1
+  fi
+  plan_commit "$stage/tree" || finish failed-unchanged 1
+  step plan "${#PUTS[@]} put, ${#BACKUP[@]} replaced or removed"
+  prepare "$session" || abort "$stage"
+  step prepare
+  if ((CONFIRM > 0)); then
+    arm_undo "$NEW_N" "$CONFIRM" || abort "$stage" confirm-not-armed
+    step arm "$CONFIRM s"
+  fi
+  local failed_before
+  failed_before=$(failed_units)
+  write_journal "$session" 2>"$stage/errors" || abort "$stage"
+  step journal
+  if ! go_forward 2>"$STATE/errors"; then
+    report_failure commit-failed "$STATE/errors"
+    take_back "$NEW_N"
+  fi
+  step commit "${#PUTS[@]} renamed"
+  rm -f -- "$STATE/errors"
+  if ! apply "$NEW_N" "$failed_before" "${APPLY[@]}"; then
+    step apply
+    take_back "$NEW_N"
+  fi
+  rm -f -- "$STATE/pending"
+  prune "$KEEP"
+  if ((CONFIRM > 0)); then
+    # The time to confirm begins when there is something to confirm.
+    write_undo "$NEW_N" "$CONFIRM"
+    finish unconfirmed 0
+  fi
+  finish ok 0
+}
+
+report_failure() { # CODE FILE: the last line of what a failed command said
+  local line='' last=''
+  if [[ -r $2 ]]; then
+    while IFS= read -r line || [[ -n $line ]]; do [[ -z $line ]] || last=$line; done <"$2"
+  fi
+  problem "$1" "${last:-no message}"
+}
+
+# Nothing live was touched: take away what was prepared and say why.
+abort() { # STAGE [CODE]
+  report_failure "${2-commit-refused}" "$1/errors"
+  disarm_undo
+  drop_unborn "$NEW_N"
+  finish failed-unchanged 1
+}
+
+# The generation stands or stands half-way and must not: put back the tree and what ran.
+take_back() {
+  if revert_generation "$1"; then finish failed-reverted 1; fi
+  problem half-way "generation $1"
+  finish failed-half 1
+}
+
+# Everything that can fail without harm: owners, space, backups, the generation's own files.
+prepare() { # SESSION
+  local stage=$STATE/stage/$1 folder=$STATE/generations/$NEW_N path line
+  local -a lines=()
+  {
+    check_room || return 1
+    rm -rf -- "$folder"
+    mkdir -p -- "$folder/replaced" "$folder/before" && at prepare-begun || return 1
+    save_program && check_owners "$stage" || return 1
+    for path in "${PUTS[@]}"; do lines+=("${PUT_ATTR[$path]}$TAB$path"); done
+    attributes "$stage/tree" "${lines[@]}" && at stage-attributes-set || return 1
+    for path in generation paths fingerprint manifest.json; do
+      [[ ! -e $STATE/$path ]] || cp -p -- "$STATE/$path" "$folder/before/$path" || return 1
+    done
+    (cd -- "$ROOT" && batch cp -l -P --parents -t "$folder/replaced" -- "${BACKUP[@]}") && at backed-up || return 1
+    cp -- "$stage/manifest.json" "$folder/manifest.json" &&
+      owned_after >"$folder/paths" && write_added >"$folder/added" && write_changes >"$folder/changes" || return 1
+    : >"$folder/actions"
+    if ((${#TOUCHED[@]} > 0)); then printf '%s\n' "${TOUCHED[@]}"; fi >"$folder/touched"
+    {
+      printf '%s\n' "number=$NEW_N" "id=$NEW_ID" "previous=$GEN" "previous_id=$GEN_ID" "time=$EPOCHSECONDS" \
+        "by=$WHO" "confirmed=$( ((CONFIRM > 0)) && echo no || echo unasked)"
+      for line in "${META[@]}"; do printf '%s\n' "$line"; done
+    } >"$folder/meta" && at prepared
+  } 2>"$stage/errors"
+}
+
+# A rename cannot cross file systems, and a commit must not run out of inodes half-way.
+check_room() {
+  local blocks size total inodes path device folder
+  local -a folders=()
+  local -A seen=()
+  read -r blocks size total inodes < <(stat -f -c '%a %S %c %d' -- "$STATE")
+  if ((blocks * size < 1048576)) || ((total > 0 && inodes < ${#PUTS[@]} + ${#MKDIR[@]} + 64)); then
+    printf 'no space left: %d bytes, %d inodes free\n' "$((blocks * size))" "$inodes" >&2
+    return 1
+  fi
+  for path in "${PUTS[@]}" "${BACKUP[@]}"; do
+    folder=$ROOT
+    [[ $path != */* ]] || folder=$ROOT/${path%/*}
+    [[ -n ${seen[$folder]-} || ! -d $folder ]] && continue
+    seen[$folder]=1
+    folders+=("$folder")
+  done
+  device=$(stat -c %d -- "$STATE")
+  while IFS= read -r path; do
+    if [[ ${path%% *} != "$device" ]]; then
+      printf 'another file system is mounted at %s\n' "${path#* }" >&2
+      return 1
+    fi
+  done < <(batch stat -c '%d %n' -- "${folders[@]}")
+}
+
+# Owners of folders and of attribute changes must exist; those of staged files show when they are set.
+check_owners() {
+  local line key
+  local -A seen=()
+  for line in "${MKDIR[@]}" "${SET_ATTR[@]}"; do
+    key=${line#*"$TAB"} key=${key%"$TAB"*}
+    [[ $key == "-$TAB-" || -n ${seen[$key]-} ]] && continue
+    seen[$key]=1
+    : >"$1/owner" && chown -- "${key/"$TAB"/:}" "$1/owner" || return 1
+  done
+}
+
+# The revert timer and the boot's recovery run this very program.
+save_program() {
+  local text=${LABCTL_PROGRAM-}
+  [[ -n $text ]] || return 0
+  [[ ! -r $STATE/remote.sh || $(<"$STATE/remote.sh") != "$text" ]] || return 0
+  printf '%s\n' "$text" >"$STATE/remote.sh.new" && mv -f -T -- "$STATE/remote.sh.new" "$STATE/remote.sh"
+}
+
+write_added() {
+  ((${#ADDED_FILES[@]} == 0)) || printf 'file\t%s\n' "${ADDED_FILES[@]}"
+  ((${#ADDED_FOLDERS[@]} == 0)) || printf 'folder\t%s\n' "${ADDED_FOLDERS[@]}"
+}
+
+# Attributes as they are now of what will change them or go.
+write_changes() {
+  local line
+  local -a paths=() removed=("${EARLY_RMDIR[@]}" "${LATE_RMDIR[@]}")
+  for line in "${SET_ATTR[@]}"; do paths+=("./${line#*"$TAB"*"$TAB"*"$TAB"}"); done
+  cd -- "$ROOT" || return 1
+  batch stat --printf 'attr\t0%a\t%u\t%g\t%n\n' -- "${paths[@]}" || return 1
+  batch stat --printf 'removed\t0%a\t%u\t%g\t%n\n' -- "${removed[@]/#/./}"
+}
+
+write_journal() { # SESSION
+  local path
+  {
+    printf 'labctl-journal\t%s\nsession\t%s\ngeneration\t%s\t%s\n' "$PROTOCOL" "$1" "$NEW_N" "$NEW_ID"
+    for path in "${EARLY_DEL[@]}"; do printf 'early-del\t%s\n' "$path"; done
+    for path in "${EARLY_RMDIR[@]}"; do printf 'early-rmdir\t%s\n' "$path"; done
+    for path in "${MKDIR[@]}"; do printf 'mkdir\t%s\n' "$path"; done
+    for path in "${PUTS[@]}"; do printf 'put\t%s\n' "$path"; done
+    for path in "${SET_ATTR[@]}"; do printf 'attr\t%s\n' "$path"; done
+    for path in "${LATE_DEL[@]}"; do printf 'del\t%s\n' "$path"; done
+    for path in "${LATE_RMDIR[@]}"; do printf 'rmdir\t%s\n' "$path"; done
+    for path in "${APPLY[@]}"; do printf 'apply\t%s\n' "$path"; done
+    printf 'end\n'
+  } >"$STATE/journal.new" && at journal-written && sync -f -- "$STATE" && at journal-synced &&
+    mv -f -T -- "$STATE/journal.new" "$STATE/journal" && sync -- "$STATE" && at journal-stands
+}

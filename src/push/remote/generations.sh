@@ -1,0 +1,81 @@
+# shellcheck shell=bash
+# The remote program, part 9: old generations: staging files from them, deleting the oldest, running what is pending.
+# Must not touch the tree.
+
+# stage-from-generations SESSION: standard input lists "K TAB PATH": the file that generation K replaced or removed is
+# copied into the stage. A copy, not a link: setting the staged file's attributes must not reach into the past.
+verb_stage_from_generations() {
+  local session=${1-} line n path any=0 i
+  local -a lines=() paths=()
+  local -A members=()
+  if ! valid_session "$session" || [[ ! -d $STATE/stage/$session/tree ]]; then
+    problem no-stage "$session"
+    finish failed-unchanged 1
+  fi
+  mapfile -t lines
+  for line in "${lines[@]}"; do
+    n=${line%%"$TAB"*} path=${line#*"$TAB"}
+    if ! valid_number "$n" || ! valid_path "$path"; then
+      problem bad-operation "$line"
+      any=1
+    elif [[ ! -L $STATE/generations/$n/replaced/$path && ! -f $STATE/generations/$n/replaced/$path ]]; then
+      problem not-kept "$path"
+      any=1
+    else
+      members[$n]+=" ${#paths[@]}"
+      paths+=("./$path")
+    fi
+  done
+  ((any == 0)) || finish failed-unchanged 1
+  for n in "${!members[@]}"; do
+    lines=()
+    for i in ${members[$n]}; do lines+=("${paths[i]}"); done
+    if ! (cd -- "$STATE/generations/$n/replaced" &&
+      batch cp -a --reflink=auto --parents -t "$STATE/stage/$session/tree" -- "${lines[@]}"); then
+      problem not-writable "$STATE/stage/$session"
+      finish failed-unchanged 1
+    fi
+  done
+  step stage-from-generations "${#paths[@]} files"
+  finish ok 0
+}
+
+# prune N: deletes the oldest generations beyond the newest N, never the current one.
+prune() {
+  local -a numbers=()
+  local i
+  read_generation
+  mapfile -t numbers < <(generation_numbers)
+  for ((i = 0; i < ${#numbers[@]} - $1; i++)); do
+    ((numbers[i] != GEN)) || continue
+    rm -rf -- "$STATE/generations/${numbers[i]}"
+    record pruned "${numbers[i]}"
+  done
+}
+
+verb_prune() {
+  if ! valid_number "${1-}" || (($1 < 1)); then
+    problem bad-operation "prune ${1-}"
+    finish failed-unchanged 1
+  fi
+  lock 10 || finish failed-unchanged 1
+  prune "$1"
+  finish ok 0
+}
+
+# apply: the unit actions that an interrupted push left undone, on the tree as it stands.
+verb_apply() {
+  local line
+  local -a lines=() apply=()
+  lock 0 || finish failed-unchanged 1
+  if interrupted; then recover_now contact; fi
+  read_generation
+  [[ ! -r $STATE/pending ]] || mapfile -t lines <"$STATE/pending"
+  for line in "${lines[@]}"; do
+    if valid_apply "$line"; then apply+=("$line"); fi
+  done
+  trap '' PIPE HUP INT
+  apply "$GEN" "$(failed_units)" "${apply[@]}" || finish failed-pending 1
+  rm -f -- "$STATE/pending"
+  finish ok 0
+}

@@ -1,0 +1,12 @@
+# shellcheck shell=bash
+# The remote program, last part: one verb and its arguments. A verb whose part was not sent is an unknown verb.
+
+case ${1-} in
+  probe | read | list | commit | confirm | revert | undo | recover | prune | apply | stage-begin | stage-from-generations)
+    if declare -F "verb_${1//-/_}" >/dev/null; then
+      "verb_${1//-/_}" "${@:2}"
+    fi
+    ;;
+esac
+problem unknown-verb "${1-}"
+finish failed-unchanged 64

@@ -1,0 +1,218 @@
+# shellcheck shell=bash
+# The remote program, part 3: the verbs that only look: `probe`, `read`, `list`, and `stage-begin`.
+# Must not change the tree. Everything slow runs at once and is read at the end.
+
+UNIT_PROPERTIES=Id,Names,LoadState,ActiveState,SubState,UnitFileState,CanReload,FragmentPath,NeedDaemonReload,InvocationID,Type
+
+# data NAME TEXT: a length in bytes, then that many bytes and a newline, so no byte of the text can end the record.
+data() { printf 'data\t%s\t%d\n%s\n' "$1" "${#2}" "$2"; }
+
+# probe [--stage SESSION] [--manifest-unless ID] [--package NAME]... [--stdin] [UNIT-OR-PATTERN]...
+verb_probe() {
+  local session='' known='' text line path
+  local -a units=() packages=() lines=()
+  while (($# > 0)); do
+    case $1 in
+      --stage) session=${2-}; shift ;;
+      --manifest-unless) known=${2-}; shift ;;
+      --package) packages+=("${2-}"); shift ;;
+      --stdin)
+        mapfile -t lines
+        for line in "${lines[@]}"; do
+          case $line in
+            "unit$TAB"*) units+=("${line#*"$TAB"}") ;;
+            "package$TAB"*) packages+=("${line#*"$TAB"}") ;;
+          esac
+        done
+        ;;
+      *) units+=("$1") ;;
+    esac
+    shift
+  done
+
+  record labctl "$PROTOCOL"
+  if [[ -r $STATE/remote.sh ]] && { interrupted || { read_undo && ((UNDO_LEFT == 0)); }; }; then
+    # The program that began the commit is the one that knows its journal.
+    LABCTL_WHO="${WHO-}" LABCTL_QUIET_DONE=1 bash --norc "$STATE/remote.sh" recover contact
+  fi
+
+  local fd_version fd_failed fd_units='' fd_packages='' fd_fresh='' fd_free
+  exec {fd_version}< <("$SYSTEMCTL" --version 2>/dev/null)
+  exec {fd_failed}< <("$SYSTEMCTL" list-units --failed --all --plain --no-legend --no-pager 2>/dev/null)
+  exec {fd_free}< <(stat -f -c '%a %S' -- "$ROOT" 2>/dev/null)
+  if ((${#units[@]} > 0)); then
+    exec {fd_units}< <("$SYSTEMCTL" show --no-pager --property="$UNIT_PROPERTIES" -- "${units[@]}" 2>/dev/null)
+  fi
+  if ((${#packages[@]} > 0)) && type -P dpkg-query >/dev/null; then
+    # shellcheck disable=SC2016 # the braces are dpkg-query's
+    exec {fd_packages}< <(dpkg-query -W -f '${Package} ${db:Status-Status}\n' -- "${packages[@]}" 2>/dev/null)
+  fi
+  read_generation
+  if ((GEN > 0)) && [[ -r $STATE/fingerprint && -r $STATE/paths ]]; then
+    exec {fd_fresh}< <(fresh_fingerprint "$STATE/paths")
+  fi
+
+  record host "${HOSTNAME-}"
+  record clock "$EPOCHSECONDS"
+  record generation "$GEN" "$GEN_ID"
+  probe_state
+  probe_writable "$session"
+  if type -P rsync >/dev/null; then record rsync yes; else record rsync no; fi
+
+  local blocks='' size='' word
+  read -r blocks size <&"$fd_free"
+  record free "$((${blocks:-0} * ${size:-0}))"
+  read -r word size _ <&"$fd_version"
+  if [[ ${word-} == systemd ]]; then record systemd "${size-}"; else record systemd none; fi
+  probe_drift "$fd_fresh"
+  probe_packages "$fd_packages" "${packages[@]}"
+  while read -r word _ <&"$fd_failed"; do record failed "$word"; done
+  if [[ -n $fd_units ]]; then
+    text=$(cat <&"$fd_units")
+    data units "$text"
+  fi
+  if [[ -n $known && $known != "$GEN_ID" && -r $STATE/manifest.json ]]; then
+    text=$(gzip -1 -c "$STATE/manifest.json" | base64 -w0)
+    data manifest.gz.base64 "$text"
+  fi
+  finish ok 0
+}
+
+probe_state() {
+  local name
+  for name in journal pending; do
+    if [[ -e $STATE/$name ]]; then record "$name" yes; else record "$name" no; fi
+  done
+  if read_undo; then record undo "$UNDO_N" "$UNDO_LEFT"; else record undo no; fi
+}
+
+probe_writable() { # SESSION or empty
+  local place=$STATE why
+  [[ -d $STATE ]] || place=$ROOT
+  if [[ ! -d $place ]]; then
+    why='no such folder'
+  elif [[ -w $place ]]; then
+    record writable yes
+    [[ -z $1 ]] || begin_stage "$1"
+    return
+  elif ((EUID == 0)); then
+    why='read-only file system'
+  else
+    why="permission denied for user ${USER:-$EUID}"
+  fi
+  record writable no "$why"
+}
+
+probe_drift() { # descriptor of a fresh fingerprint, or empty
+  if [[ -z $1 ]]; then
+    record drift unknown
+    return
+  fi
+  local stored fresh line
+  stored=$(<"$STATE/fingerprint")
+  fresh=$(cat <&"$1")
+  if [[ $stored == "$fresh" ]]; then
+    record drift none
+    return
+  fi
+  local -a differing=()
+  local -A found=()
+  mapfile -t differing < <(comm -3 <(sort <<<"$stored") <(sort <<<"$fresh"))
+  for line in "${differing[@]}"; do
+    line=${line##*"$TAB"}
+    [[ -z $line ]] || found[$line]=1
+  done
+  if ((${#found[@]} == 0)); then
+    record drift none
+    return
+  fi
+  record drift changed "${#found[@]}"
+  printf '%s\n' "${!found[@]}" | sort | head -n 1000 | while IFS= read -r line; do record drifted "$line"; done
+}
+
+probe_packages() { # descriptor or empty, names
+  local fd=$1 name status
+  local -A installed=()
+  shift
+  if [[ -n $fd ]]; then
+    while read -r name status <&"$fd"; do
+      [[ $status == installed ]] && installed[$name]=1
+    done
+  fi
+  for name in "$@"; do
+    if [[ -z $fd ]]; then
+      record package "$name" unknown
+    else
+      record package "$name" "$([[ -n ${installed[$name]-} ]] && echo installed || echo missing)"
+    fi
+  done
+}
+
+# begin_stage SESSION: an empty private folder to rsync into; stages untouched for an hour belong to dead sessions.
+begin_stage() {
+  if ! valid_session "$1"; then
+    problem bad-session "$1"
+    return 1
+  fi
+  if ! { mkdir -p -- "$STATE/stage" && (umask 077 && mkdir -p -- "$STATE/stage/$1/tree"); } 2>/dev/null; then
+    problem not-writable "$STATE/stage"
+    return 1
+  fi
+  # A journal may still need its stage, however old.
+  [[ -e $STATE/journal ]] ||
+    find "$STATE/stage" -mindepth 1 -maxdepth 1 ! -name "$1" -mmin +60 -exec rm -rf -- '{}' +
+  record stage "$1" "$STATE/stage/$1"
+}
+
+verb_stage_begin() { if begin_stage "${1-}"; then finish ok 0; else finish failed-unchanged 1; fi; }
+
+# read: standard input lists tree paths, one a line; answers `file PATH LENGTH` and bytes, `link PATH TARGET`,
+# `folder PATH` or `absent PATH` for each, in their order.
+verb_read() {
+  local path text
+  local -a list=()
+  mapfile -t list
+  for path in "${list[@]}"; do
+    if ! valid_path "$path" || through_link "$path"; then
+      problem bad-path "$path"
+    elif [[ -L $ROOT/$path ]]; then
+      record link "$path" "$(readlink -n -- "$ROOT/$path")"
+    elif [[ -d $ROOT/$path ]]; then
+      record folder "$path"
+    elif [[ ! -f $ROOT/$path || ! -r $ROOT/$path ]]; then
+      record absent "$path"
+    elif ! IFS= read -r -d '' text <"$ROOT/$path"; then
+      # No NUL in it: the variable holds every byte and no process was needed.
+      printf 'file\t%s\t%d\n%s\n' "$path" "${#text}" "$text"
+    else
+      read_binary "$path"
+    fi
+  done
+  finish ok 0
+}
+
+read_binary() {
+  local fd size
+  exec {fd}<"$ROOT/$1"
+  # Length and bytes come from one open file, so a replacement in between cannot make them disagree.
+  size=$(stat -L -c %s "/dev/fd/$fd")
+  printf 'file\t%s\t%d\n' "$1" "$size"
+  head -c "$size" <&"$fd"
+  printf '\n'
+  exec {fd}<&-
+}
+
+# list: `meta N KEY=VALUE` for every generation kept, oldest first.
+verb_list() {
+  local n line
+  while IFS= read -r n; do
+    [[ -r $STATE/generations/$n/meta ]] || continue
+    while IFS= read -r line; do record meta "$n" "$line"; done <"$STATE/generations/$n/meta"
+  done < <(generation_numbers)
+  finish ok 0
+}
+
+# Numbers of the generations kept, ascending.
+generation_numbers() {
+  find "$STATE/generations" -mindepth 1 -maxdepth 1 -type d -name '[1-9]*' -printf '%f\n' 2>/dev/null | sort -n
+}

@@ -12,19 +12,21 @@ interface Word {
 const SPACE = " \t\n\r";
 
 /**
- * Splits at white space; quotes group and vanish. With `decodes`, C escapes (`\n`, `\x2d`, `\t`, `\s`) are
- * resolved as in command lines; without, a backslash only protects the character after it. Never fails: an open
- * quote runs to the end. Pure.
+ * What becomes of a backslash. protect: it goes, and the character after it loses its meaning. decode: C escapes
+ * (`\n`, `\x2d`, `\s`) are resolved as in command lines. keep: both characters stay, as in unit names.
  */
-export function splitWords(text: string, decodes = false): string[] {
-  return scanWords(text, SPACE, decodes).map((word) => word.text);
+export type Escapes = "protect" | "decode" | "keep";
+
+/** Splits at white space; quotes group and vanish. Never fails: an open quote runs to the end. Pure. */
+export function splitWords(text: string, escapes: Escapes = "protect"): string[] {
+  return scanWords(text, SPACE, escapes).map((word) => word.text);
 }
 
 /** Splits into words, each into its fields at unprotected colons: `a:b c\:d` is [[a, b], [c:d]]. Pure. */
 export function splitFields(text: string): string[][] {
   const out: string[][] = [];
   let fields: string[] = [];
-  for (const word of scanWords(text, `${SPACE}:`, false)) {
+  for (const word of scanWords(text, `${SPACE}:`, "protect")) {
     fields.push(word.text);
     if (word.end === ":") continue;
     out.push(fields);
@@ -34,7 +36,7 @@ export function splitFields(text: string): string[][] {
   return out;
 }
 
-function scanWords(text: string, separators: string, decodes: boolean): Word[] {
+function scanWords(text: string, separators: string, escapes: Escapes): Word[] {
   const out: Word[] = [];
   let word = "";
   let begun = false;
@@ -43,7 +45,8 @@ function scanWords(text: string, separators: string, decodes: boolean): Word[] {
   for (let i = 0; i < text.length; i++) {
     const char = text[i] ?? "";
     if (char === "\\" && i + 1 < text.length) {
-      const [decoded, used] = decodes ? decode(text, i) : [text[i + 1] ?? "", 2];
+      const [decoded, used] =
+        escapes === "decode" ? decode(text, i) : [text.slice(escapes === "keep" ? i : i + 1, i + 2), 2];
       word += decoded;
       begun = true;
       i += used - 1;
@@ -77,6 +80,9 @@ const SIMPLE: Readonly<Record<string, string>> = {
   t: "\t",
   v: "\v",
   s: " ",
+  "\\": "\\",
+  '"': '"',
+  "'": "'",
 };
 
 /** Decodes the escape that begins at `at`; gives the text and how many characters it took. */
@@ -88,5 +94,6 @@ function decode(text: string, at: number): [string, number] {
     ? Number.parseInt(hex[1] ?? hex[2] ?? hex[3] ?? "", 16)
     : Number.parseInt(octal?.[0] ?? "", 8);
   if (code <= 0x10ffff) return [String.fromCodePoint(code), 1 + (hex ?? octal ?? [""])[0].length];
-  return [SIMPLE[rest[0] ?? ""] ?? rest[0] ?? "", 2];
+  // What is no escape stays as written, so that `\d` and `d` never look the same.
+  return [SIMPLE[rest[0] ?? ""] ?? text.slice(at, at + 2), 2];
 }

@@ -166,7 +166,7 @@ function execPaths(key: string, value: string): { how: ReferenceKind; path: stri
   const now = EXEC_NOW.includes(key);
   let atProgram = true;
   let awaitsScript = false;
-  for (const raw of splitWords(value, true)) {
+  for (const raw of splitWords(value, "decode")) {
     if (raw === ";") {
       atProgram = true;
       continue;

@@ -8,11 +8,12 @@ import { splitWords } from "./quoted-words.ts";
 /**
  * single: the last assignment counts.
  * set: words accumulate, their order has no meaning.
+ * lines: assignments accumulate, each is kept whole, their order has no meaning.
  * sequence: assignments accumulate in order, each is kept whole.
  * filter: words accumulate; an assignment that begins with `~` inverts, so order counts once one does.
  * environment: `A=1` words accumulate, the last one of a name counts.
  */
-export type SettingKind = "single" | "set" | "sequence" | "filter" | "environment";
+export type SettingKind = "single" | "set" | "lines" | "sequence" | "filter" | "environment";
 
 const words = (text: string): string[] => text.trim().split(/\s+/);
 
@@ -24,18 +25,25 @@ const SET = new Set([
   ...words(`ReadWritePaths ReadOnlyPaths InaccessiblePaths ExecPaths NoExecPaths ReadWriteDirectories
     ReadOnlyDirectories InaccessibleDirectories ExtensionDirectories ExtensionImages TemporaryFileSystem BindPaths
     BindReadOnlyPaths MountImages RuntimeDirectory StateDirectory CacheDirectory LogsDirectory
-    ConfigurationDirectory SupplementaryGroups PassEnvironment UnsetEnvironment LoadCredential
-    LoadCredentialEncrypted SetCredential SetCredentialEncrypted ImportCredential LogExtraFields
-    LogFilterPatterns OpenFile CPUAffinity AllowedCPUs AllowedMemoryNodes StartupAllowedCPUs
+    ConfigurationDirectory SupplementaryGroups PassEnvironment UnsetEnvironment 
+    LogExtraFields
+    CPUAffinity AllowedCPUs AllowedMemoryNodes StartupAllowedCPUs
     StartupAllowedMemoryNodes NUMAMask SecureBits SystemCallArchitectures RootImageOptions NFTSet`),
-  ...words(`DeviceAllow IPAddressAllow IPAddressDeny IPIngressFilterPath IPEgressFilterPath SocketBindAllow
-    SocketBindDeny BPFProgram DisableControllers Delegate IODeviceWeight IODeviceLatencyTargetSec IOReadBandwidthMax
-    IOWriteBandwidthMax IOReadIOPSMax IOWriteIOPSMax BlockIODeviceWeight BlockIOReadBandwidth BlockIOWriteBandwidth`),
+  ...words(`IPAddressAllow IPAddressDeny IPIngressFilterPath IPEgressFilterPath SocketBindAllow
+    SocketBindDeny DisableControllers Delegate`),
   ...words("SuccessExitStatus RestartPreventExitStatus RestartForceExitStatus Symlinks"),
-  ...words("OnActiveSec OnBootSec OnStartupSec OnUnitActiveSec OnUnitInactiveSec OnCalendar"),
-  ...words("PathExists PathExistsGlob PathChanged PathModified DirectoryNotEmpty"),
   // labctl's own, in [X-Labctl].
   ...words("ReloadOn RestartOn"),
+]);
+
+const LINES = new Set([
+  ...words("OnActiveSec OnBootSec OnStartupSec OnUnitActiveSec OnUnitInactiveSec OnCalendar"),
+  ...words("PathExists PathExistsGlob PathChanged PathModified DirectoryNotEmpty"),
+  ...words("LoadCredential LoadCredentialEncrypted SetCredential SetCredentialEncrypted ImportCredential"),
+  // A device and its value, a type and its program: the words of one line belong together.
+  ...words(`DeviceAllow IODeviceWeight IODeviceLatencyTargetSec IOReadBandwidthMax IOWriteBandwidthMax IOReadIOPSMax
+    IOWriteIOPSMax BlockIODeviceWeight BlockIOReadBandwidth BlockIOWriteBandwidth BPFProgram OpenFile
+    LogFilterPatterns`),
 ]);
 
 const SEQUENCE = new Set([
@@ -90,6 +98,7 @@ export function settingKind(section: string, key: string): SettingKind {
   if (section === "Unit" && /^(Condition|Assert)/.test(key)) return "sequence";
   if (key === "Environment") return "environment";
   if (SEQUENCE.has(key)) return "sequence";
+  if (LINES.has(key)) return "lines";
   if (FILTER.has(key)) return "filter";
   // [Mount] Options= and the like are plain strings even where another section has a list of that name.
   return SET.has(key) ? "set" : "single";
@@ -112,17 +121,19 @@ export function canonicalValue(section: string, key: string, values: readonly st
     case "single":
       return canonicalSingle(key, values.at(-1) ?? "");
     case "set":
-      return JSON.stringify([...new Set(values.flatMap((value) => splitWords(value)))].sort());
+      return JSON.stringify([...new Set(values.flatMap((value) => splitWords(value, "keep")))].sort());
+    case "lines":
+      return JSON.stringify([...new Set(values)].sort());
     case "sequence":
-      return JSON.stringify(values.map((value) => splitWords(value).join(" ")));
+      return JSON.stringify(values.map((value) => splitWords(value, "decode")));
     case "filter": {
-      const lines = values.map((value) => [...new Set(splitWords(value))].sort());
+      const lines = values.map((value) => [...new Set(splitWords(value, "keep"))].sort());
       const inverts = values.some((value) => value.startsWith("~"));
       return JSON.stringify(inverts ? lines : [[...new Set(lines.flat())].sort()]);
     }
     case "environment": {
       const byName = new Map<string, string>();
-      for (const word of values.flatMap((value) => splitWords(value, true))) {
+      for (const word of values.flatMap((value) => splitWords(value, "decode"))) {
         byName.set(word.split("=", 1)[0] ?? "", word);
       }
       return JSON.stringify([...byName.values()].sort());

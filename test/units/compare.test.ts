@@ -10,6 +10,15 @@ const settings = (text: string): Settings => mergeSettings([{ path: "x", file: p
 type Row = readonly [what: string, before: string, after: string, type?: UnitType];
 
 const RESTART: readonly Row[] = [
+  ["quotes that join two arguments", "[Service]\nExecStart=/a b c", '[Service]\nExecStart=/a "b c"'],
+  ["a backslash in an argument", "[Service]\nExecStart=/a \\d", "[Service]\nExecStart=/a d"],
+  [
+    "calendar lines that swap their days",
+    "[Timer]\nOnCalendar=Mon 1:00\nOnCalendar=Tue 2:00",
+    "[Timer]\nOnCalendar=Mon 2:00\nOnCalendar=Tue 1:00",
+    "timer",
+  ],
+  ["the words of a credential", "[Service]\nSetCredential=a:b c", "[Service]\nSetCredential=a:c b"],
   ["a changed program", "[Service]\nExecStart=/a", "[Service]\nExecStart=/b"],
   ["an added argument", "[Service]\nExecStart=/a", "[Service]\nExecStart=/a -v"],
   [
@@ -63,6 +72,12 @@ const RESTART: readonly Row[] = [
 ];
 
 const RELOAD_ONLY: readonly Row[] = [
+  [
+    "devices that swap their rights",
+    "[Service]\nDeviceAllow=/dev/a r\nDeviceAllow=/dev/b rw",
+    "[Service]\nDeviceAllow=/dev/a rw\nDeviceAllow=/dev/b r",
+  ],
+  ["an escaped unit name", "[Unit]\nAfter=a\\x2db.mount", "[Unit]\nAfter=ax2db.mount"],
   ["[Install]", "[Install]\nWantedBy=a.target", "[Install]\nWantedBy=b.target"],
   ["the description", "[Unit]\nDescription=a", "[Unit]\nDescription=b"],
   ["documentation", "[Unit]\nDocumentation=man:a", "[Unit]\n"],
@@ -93,6 +108,12 @@ const RELOAD_ONLY: readonly Row[] = [
 ];
 
 const SAME: readonly Row[] = [
+  [
+    "the order of timers",
+    "[Timer]\nOnCalendar=Mon\nOnCalendar=Tue",
+    "[Timer]\nOnCalendar=Tue\nOnCalendar=Mon",
+    "timer",
+  ],
   ["comments and blanks", "[Service]\nNice=1", "# c\n\n[Service]\n; d\nNice = 1\n"],
   ["the order of keys", "[Service]\nNice=1\nUser=a", "[Service]\nUser=a\nNice=1"],
   [

@@ -189,7 +189,8 @@ test("an unknown specifier ends what can be said", () => {
 
 test("words split as systemd splits them", () => {
   assert.deepEqual(splitWords(`a  "b c" 'd "e' f"g" \\"h "" i`), ["a", "b c", 'd "e', 'f"g"', '"h', "", "i"]);
-  assert.deepEqual(splitWords("a\\x20b c\\td", true), ["a b", "c\td"]);
+  assert.deepEqual(splitWords("a\\x20b c\\td \\d", "decode"), ["a b", "c\td", "\\d"]);
+  assert.deepEqual(splitWords("a\\x2db c", "keep"), ["a\\x2db", "c"]);
   assert.deepEqual(splitFields("/a:/b:norbind /c\\:d:/e '/f g:h' i::j"), [
     ["/a", "/b", "norbind"],
     ["/c:d", "/e"],

@@ -71,17 +71,21 @@ run_units() {
   status=$?
   milliseconds_since "$began"
   local took=$REPLY
-  i=-1
+  # One block a unit, in their order, a blank line between; within a block systemd chooses the order.
+  i=0
   while IFS= read -r line; do
-    [[ $line == Id=* ]] && ((++i))
-    ((i < 0)) || states[i]+="${line#*=} "
+    if [[ -z $line ]]; then
+      ((i += 1))
+      continue
+    fi
+    states[i]="${states[i]-}$line "
     # Reload failures leave the unit active; only this property tells.
     case $line in
       ActiveState=failed) [[ $action == stop ]] || verdicts[i]=failed ;;
       ReloadResult=success | ReloadResult=) ;;
       ReloadResult=*) [[ $action != reload ]] || verdicts[i]=failed ;;
     esac
-  done < <("$SYSTEMCTL" show --no-pager --property=Id,ActiveState,SubState,Result,ReloadResult -- "${units[@]}" 2>/dev/null)
+  done < <("$SYSTEMCTL" show --no-pager --property=ActiveState,SubState,Result,ReloadResult -- "${units[@]}" 2>/dev/null)
   if ((status != 0)); then
     for i in "${!units[@]}"; do
       if [[ $said == *"${units[i]}"* ]]; then verdicts[i]=failed; fi
@@ -181,20 +185,28 @@ run_checks() {
   ((any == 0))
 }
 
-# A service that dies at once and is restarted by systemd never counts as failed; it shows as `auto-restart`.
+# A service that dies at once and that systemd restarts does not count as failed for a while. Its count of restarts,
+# which our own start set to 0, tells.
 settle() { # UNIT...
-  local line unit='' any=0
+  local line any=0 i=0
+  local -A looping=()
   (($# > 0)) || return 0
   sleep 0.15
   while IFS= read -r line; do
     case $line in
-      Id=*) unit=${line#Id=} ;;
-      SubState=auto-restart*)
-        problem unit-failed "$unit"
-        any=1
-        ;;
+      '') ((i += 1)) ;;
+      NRestarts=0 | NRestarts=) ;;
+      NRestarts=* | SubState=auto-restart*) looping[$i]=1 ;;
     esac
-  done < <("$SYSTEMCTL" show --no-pager --property=Id,SubState -- "$@" 2>/dev/null)
+  done < <("$SYSTEMCTL" show --no-pager --property=SubState,NRestarts -- "$@" 2>/dev/null)
+  i=0
+  for line in "$@"; do
+    if [[ -n ${looping[$i]-} ]]; then
+      problem unit-restarting "$line"
+      any=1
+    fi
+    ((i += 1))
+  done
   ((any == 0))
 }
 

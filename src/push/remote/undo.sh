@@ -152,7 +152,7 @@ recover_now() {
     drop_unborn "$n"
     record recovered dropped "$n"
   done < <(generation_numbers)
-  rm -f -- "$STATE/journal.new"
+  rm -f -- "$STATE/journal.new" "$STATE/errors"
   if [[ $1 == boot ]]; then recover_boot; else recover_contact; fi
 }
 
@@ -171,6 +171,7 @@ recover_boot() {
   if [[ $UNDO_N == "$GEN" ]]; then
     problem not-confirmed "generation $GEN"
     recover_back "$GEN" || return 1
+    rm -f -- "$STATE/errors"
     "$SYSTEMCTL" daemon-reload
     # Units that the old tree wants and the new one did not are in no job of this boot yet.
     "$SYSTEMCTL" --no-block start default.target

@@ -80,17 +80,14 @@ export function templateOf(name: UnitName): UnitName | undefined {
  * folders hold a file of the same name, the earlier folder's counts and the other's is ignored. Pure.
  *
  * `foo-bar@x.service`: itself, its template, then the same for each prefix cut after a dash, then `service.d`.
+ * Seen so in systemd 252 (`systemd --test` with one file name in all folders).
  */
 export function dropInFolders(name: UnitName): string[] {
   const out: string[] = [];
   for (let current: UnitName | undefined = name; current; current = shorterPrefix(current)) {
     out.push(`${current}.d`);
     const template = templateOf(current);
-    if (template) {
-      out.push(`${template}.d`);
-      // systemd descends from the template before it goes on with the instance's own prefixes.
-      for (let rest = shorterPrefix(template); rest; rest = shorterPrefix(rest)) out.push(`${rest}.d`);
-    }
+    if (template) out.push(`${template}.d`);
   }
   out.push(`${unitType(name)}.d`);
   return [...new Set(out)];

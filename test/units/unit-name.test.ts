@@ -55,8 +55,8 @@ test("drop-in folders go from the most specific to the type's own", () => {
   assert.deepEqual(dropInFolders(unit("foo-bar@x.service")), [
     "foo-bar@x.service.d",
     "foo-bar@.service.d",
-    "foo-@.service.d",
     "foo-@x.service.d",
+    "foo-@.service.d",
     "service.d",
   ]);
   assert.deepEqual(dropInFolders(unit("-.mount")), ["-.mount.d", "mount.d"]);

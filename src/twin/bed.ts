@@ -8,10 +8,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { failure, type Result, success } from "../diagnostics.ts";
 import type { AbsPath } from "../paths.ts";
+import { makeRunCgroup } from "./cgroup.ts";
 import { type PoolKind, readHostFacts } from "./host-support.ts";
 import type { Image } from "./image.ts";
 import { Machine } from "./machine.ts";
-import { cgroupFolder } from "./namespace.ts";
+import { runName } from "./namespace.ts";
 import { cloneRoot, closePool, makePool, type Pool } from "./pool.ts";
 import { describeProblem } from "./problems.ts";
 import { runSteps } from "./run-program.ts";
@@ -51,9 +52,10 @@ export interface BootOptions {
  * setup failed; nothing is left.
  */
 export async function openBed(options: BedOptions): Promise<Result<Bed>> {
-  const cgroup = cgroupFolder();
-  if (cgroup === undefined) return failure(describeProblem({ kind: "bed-outside-namespaces" }));
+  const run = runName();
+  if (run === undefined) return failure(describeProblem({ kind: "bed-outside-namespaces" }));
   // `/run` is private here and in memory: secrets and sockets in it end with the namespaces.
+  const cgroup = makeRunCgroup(run);
   const folder = mkdtempSync("/run/labctl-bed-") as AbsPath;
   const kind = options.poolKind ?? (readHostFacts().filesystems.includes("btrfs") ? "btrfs" : "overlay");
   const [pool, bridge, keys] = await Promise.all([

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { failure, type Result, success } from "../diagnostics.ts";
 import type { AbsPath } from "../paths.ts";
-import { removeCgroup } from "./namespace.ts";
+import { removeCgroup } from "./cgroup.ts";
 import { describeProblem } from "./problems.ts";
 import { type ProgramEnd, runProgram } from "./run-program.ts";
 

@@ -3,23 +3,19 @@
  * away its processes, mounts, loop devices and links. Must not know that machines boot there.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { readdirSync, readFileSync, readlinkSync, rmdirSync, statSync } from "node:fs";
+import { readFileSync, readlinkSync, statSync } from "node:fs";
 import { constants } from "node:os";
-import { join } from "node:path";
 import { failure, type Result, success } from "../diagnostics.ts";
 import type { AbsPath } from "../paths.ts";
+import { newRunName, removeEmptyCgroups } from "./cgroup.ts";
 import { describeProblem } from "./problems.ts";
 
 /** Set inside: the run's name, a colon, and the outer network namespace, e.g. `labctl-812:net:[4026531840]`. */
 const MARK = "LABCTL_NAMESPACE";
-/** Every run's cgroups lie under this folder of the cgroup2 hierarchy. */
-const CGROUP_FOLDER = "labctl";
 /** How long the command may take to end by itself after the first signal. */
 const END_TIMEOUT_MS = 3000;
 /** timeout(1) and terminals signal a process and its group, so that one request can arrive twice. */
 const SAME_SIGNAL_MS = 500;
-/** Another run's empty cgroups are left alone for this long. */
-const FOREIGN_RUN_MS = 600_000;
 
 /**
  * PID 1 of the namespace. A shell, not the command itself: it reaps orphans, and a PID 1 without a handler would
@@ -57,10 +53,9 @@ export function isInNamespaces(): boolean {
   return outerNet !== undefined && outerNet !== "" && outerNet !== networkNamespace();
 }
 
-/** The cgroup2 folder that belongs to this run, absolute; undefined outside. Not created here. */
-export function cgroupFolder(): AbsPath | undefined {
-  const run = process.env[MARK]?.split(":")[0];
-  return run && isInNamespaces() ? (join("/sys/fs/cgroup", CGROUP_FOLDER, run) as AbsPath) : undefined;
+/** The name of this process's run, also the name of its cgroup; undefined outside. */
+export function runName(): string | undefined {
+  return isInNamespaces() ? process.env[MARK]?.split(":")[0] : undefined;
 }
 
 /**
@@ -73,7 +68,7 @@ export async function runInNamespaces(
   argv: readonly string[],
   options: NamespaceOptions = {},
 ): Promise<Result<number>> {
-  const run = `labctl-${process.pid}-${Date.now().toString(36)}`;
+  const run = newRunName();
   // setpriv: unshare must not outlive this process, however this process ends.
   const launcher = ["--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"];
   const child = spawn(
@@ -141,59 +136,6 @@ function networkNamespace(): string {
     return readlinkSync("/proc/self/ns/net");
   } catch {
     return "";
-  }
-}
-
-/**
- * Empty cgroup folders are all that outlives a run; this removes those of runs whose process is gone, and this run's.
- * Best effort: without a cgroup2 mount on the host there is nothing to reach them by.
- */
-function removeEmptyCgroups(): void {
-  for (const mountPoint of cgroup2Mounts()) {
-    const top = join(mountPoint, CGROUP_FOLDER);
-    for (const run of foldersIn(top)) {
-      const [, pid = "", started = ""] = run.split("-");
-      // A young run's process may be alive without being visible from this pid namespace.
-      const isOld = Date.now() - Number.parseInt(started, 36) > FOREIGN_RUN_MS;
-      if (Number(pid) === process.pid || (isOld && !isAlive(Number(pid)))) removeCgroup(join(top, run));
-    }
-  }
-}
-
-function cgroup2Mounts(): string[] {
-  try {
-    const lines = readFileSync("/proc/self/mounts", "utf8").split("\n");
-    return lines.filter((line) => line.split(" ")[2] === "cgroup2").map((line) => line.split(" ")[1] ?? "");
-  } catch {
-    return [];
-  }
-}
-
-/** Removes a cgroup with those in it, innermost first; the kernel refuses one with processes, so nothing is lost. */
-export function removeCgroup(folder: string): void {
-  for (const name of foldersIn(folder)) removeCgroup(join(folder, name));
-  try {
-    rmdirSync(folder);
-  } catch {
-    // In use, or removed by another run.
-  }
-}
-
-function foldersIn(folder: string): string[] {
-  try {
-    const entries = readdirSync(folder, { withFileTypes: true });
-    return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
-  } catch {
-    return [];
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }
 

@@ -68,7 +68,7 @@ async function lookUpInFile(
   try {
     if (!(await stat(file)).isFile()) return success([]);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return success([]);
+    if (/^(ENOENT|ENOTDIR)$/.test((error as NodeJS.ErrnoException).code ?? "")) return success([]);
     return failure(describeProblem({ kind: "known-hosts", file, detail: (error as Error).message }));
   }
   const outcome = await run("ssh-keygen", ["-F", name, "-f", file], env);

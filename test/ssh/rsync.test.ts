@@ -159,7 +159,10 @@ test("a connection that breaks in the middle is reported as lost and leaves no r
   bench.write("big", randomBytes(20_000_000));
   const script = join(bench.sshd.folder, "slow-rsync");
   const mark = join(bench.sshd.folder, "half-way");
-  writeFileSync(script, `#!/bin/sh\n(dd bs=16k count=300 2>/dev/null; touch ${mark}; sleep 20) | rsync "$@"\n`);
+  writeFileSync(
+    script,
+    `#!/bin/sh\n(dd bs=16k count=300 2>/dev/null; touch ${mark}; sleep 20) | rsync "$@"\n`,
+  );
   chmodSync(script, 0o755);
   const sending = bench.send(["big"], { rsyncPath: script });
   for (let tries = 0; !existsSync(mark) && tries < 200; tries++) await sleep(25);

@@ -4,7 +4,16 @@
  * before anything can compile TypeScript.
  */
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -12,6 +21,14 @@ import { build } from "esbuild";
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const dist = join(root, "dist");
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+
+/** The remote program's parts, by name: the bundle must not look for files beside it. */
+const remoteFolder = join(root, "src/push/remote");
+const remoteParts = Object.fromEntries(
+  readdirSync(remoteFolder)
+    .filter((name) => name.endsWith(".sh"))
+    .map((name) => [name.slice(0, -3), readFileSync(join(remoteFolder, name), "utf8")]),
+);
 
 /** A module that is imported dynamically becomes a chunk of its own; chunks are found by importing, starting here. */
 const entries = new Map([[join(root, "bin/labctl.ts"), "labctl.cjs"]]);
@@ -47,13 +64,14 @@ for (let file = queue.shift(); file; file = queue.shift()) {
     legalComments: "none",
     // import() of a chunk costs 5 ms more than require() of it.
     supported: { "dynamic-import": false },
-    // esbuild brings a native program, ssh2's native parts are optional, shell texts are read as strings.
+    // esbuild brings a native program; ssh2's native parts are optional.
     external: ["esbuild", "cpu-features", "*.node"],
-    loader: { ".sh": "text" },
     define: {
       LABCTL_VERSION: JSON.stringify(version),
       LABCTL_BUILD: "__LABCTL_BUILD__",
+      LABCTL_REMOTE_PARTS: JSON.stringify(remoteParts),
       "import.meta.dirname": "undefined",
+      "import.meta.url": "undefined",
     },
     plugins: [splitAtDynamicImports],
     logLevel: "warning",

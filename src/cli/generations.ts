@@ -1,2 +1,44 @@
+/** `labctl generations <machine>`: number, id, time, commit, who, why. */
+import { printable } from "../diagnostics.ts";
+import { listGenerations } from "../push/generations.ts";
 import type { CommandRun } from "./commands.ts";
-export const run: CommandRun = async () => 1;
+import { EXIT } from "./exit.ts";
+import { findMachines } from "./machines.ts";
+import { printDiagnostics, printErr, printJson, printOut } from "./print.ts";
+import { connectOptions, connectTo } from "./remote.ts";
+
+export const run: CommandRun = async (args) => {
+  const options = connectOptions(args);
+  const named = options.ok ? await findMachines(args, args.positionals) : options;
+  const machine = named.ok ? named.value.machines[0] : undefined;
+  const transport = options.ok && named.ok && machine ? await connectTo(machine, options.value) : named;
+  if (!options.ok || !named.ok || !transport.ok || !machine || !("exec" in transport.value)) {
+    printDiagnostics(
+      !options.ok ? options.problems : !named.ok ? named.problems : transport.ok ? [] : transport.problems,
+    );
+    return EXIT.failed;
+  }
+  try {
+    const list = await listGenerations(transport.value, machine.name);
+    if (!list.ok) {
+      printDiagnostics(list.problems);
+      return EXIT.failed;
+    }
+    if (args.flag("json")) {
+      printJson({ machine: machine.name, generations: list.value });
+      return EXIT.done;
+    }
+    if (list.value.length === 0) printErr(`${machine.name}: nothing was ever pushed`);
+    const current = list.value.at(-1)?.number;
+    for (const g of list.value) {
+      const time = new Date(g.time * 1000).toISOString().replace("T", " ").slice(0, 19);
+      const commit = g.commit ? `${g.commit.slice(0, 10)}${g.dirty ? "+" : ""}` : "-";
+      printOut(
+        `${g.number === current ? "*" : " "} ${String(g.number).padStart(4)}  ${g.id.slice(0, 12)}  ${time}  ${commit.padEnd(11)}  ${printable(g.by)}${g.message ? `  ${printable(g.message)}` : ""}`,
+      );
+    }
+    return EXIT.done;
+  } finally {
+    await transport.value.close();
+  }
+};

@@ -40,6 +40,20 @@ verb_stage_from_generations() {
   finish ok 0
 }
 
+# stage-manifest SESSION K: generation K's manifest becomes the staged one.
+verb_stage_manifest() {
+  local session=${1-} n=${2-}
+  if ! valid_session "$session" || ! valid_number "$n" || [[ ! -d $STATE/stage/$session ]]; then
+    problem no-stage "$session"
+    finish failed-unchanged 1
+  fi
+  if ! cp -- "$STATE/generations/$n/manifest.json" "$STATE/stage/$session/manifest.json" 2>/dev/null; then
+    problem not-kept "the manifest of generation $n"
+    finish failed-unchanged 1
+  fi
+  finish ok 0
+}
+
 # prune N: deletes the oldest generations beyond the newest N, never the current one.
 prune() {
   local -a numbers=()

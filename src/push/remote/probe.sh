@@ -166,26 +166,35 @@ begin_stage() {
 
 verb_stage_begin() { if begin_stage "${1-}"; then finish ok 0; else finish failed-unchanged 1; fi; }
 
-# read: standard input lists tree paths, one a line; answers `file PATH LENGTH` and bytes, `link PATH TARGET`,
+# read: standard input lists tree paths, one a line, or `K TAB PATH` for what generation K replaced there; answers `file PATH LENGTH` and bytes, `link PATH TARGET`,
 # `folder PATH` or `absent PATH` for each, in their order.
 verb_read() {
-  local path text
+  local path text line root
   local -a list=()
   mapfile -t list
-  for path in "${list[@]}"; do
+  for line in "${list[@]}"; do
+    path=${line#*"$TAB"} root=$ROOT
+    if [[ $line == *"$TAB"* ]]; then
+      # What generation K replaced or removed.
+      if ! valid_number "${line%%"$TAB"*}"; then
+        problem bad-operation "$line"
+        continue
+      fi
+      root=$STATE/generations/${line%%"$TAB"*}/replaced
+    fi
     if ! valid_path "$path" || through_link "$path"; then
       problem bad-path "$path"
-    elif [[ -L $ROOT/$path ]]; then
-      record link "$path" "$(readlink -n -- "$ROOT/$path")"
-    elif [[ -d $ROOT/$path ]]; then
+    elif [[ -L $root/$path ]]; then
+      record link "$path" "$(readlink -n -- "$root/$path")"
+    elif [[ -d $root/$path ]]; then
       record folder "$path"
-    elif [[ ! -f $ROOT/$path || ! -r $ROOT/$path ]]; then
+    elif [[ ! -f $root/$path || ! -r $root/$path ]]; then
       record absent "$path"
-    elif ! IFS= read -r -d '' text <"$ROOT/$path"; then
+    elif ! IFS= read -r -d '' text <"$root/$path"; then
       # No NUL in it: the variable holds every byte and no process was needed.
       printf 'file\t%s\t%d\n%s\n' "$path" "${#text}" "$text"
     else
-      read_binary "$path"
+      read_binary "$root" "$path"
     fi
   done
   finish ok 0
@@ -193,10 +202,10 @@ verb_read() {
 
 read_binary() {
   local fd size
-  exec {fd}<"$ROOT/$1"
+  exec {fd}<"$1/$2"
   # Length and bytes come from one open file, so a replacement in between cannot make them disagree.
   size=$(stat -L -c %s "/dev/fd/$fd")
-  printf 'file\t%s\t%d\n' "$1" "$size"
+  printf 'file\t%s\t%d\n' "$2" "$size"
   head -c "$size" <&"$fd"
   printf '\n'
   exec {fd}<&-
@@ -208,6 +217,17 @@ verb_list() {
   while IFS= read -r n; do
     [[ -r $STATE/generations/$n/meta ]] || continue
     while IFS= read -r line; do record meta "$n" "$line"; done <"$STATE/generations/$n/meta"
+  done < <(generation_numbers)
+  finish ok 0
+}
+
+# manifests FIRST LAST: the manifest of every generation kept in that range, as `data manifest.N`.
+verb_manifests() {
+  local n text
+  while IFS= read -r n; do
+    ((n >= ${1-0} && n <= ${2-0})) && [[ -r $STATE/generations/$n/manifest.json ]] || continue
+    text=$(gzip -1 -c "$STATE/generations/$n/manifest.json" | base64 -w0)
+    data "manifest.$n" "$text"
   done < <(generation_numbers)
   finish ok 0
 }

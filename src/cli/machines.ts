@@ -1,0 +1,105 @@
+/**
+ * Builds the machines that a command names, and runs something for each of them at once. Owns the exit code of a
+ * command over several machines: one failing neither stops nor alters another.
+ */
+
+import { readFileSync } from "node:fs";
+import pLimit from "p-limit";
+import { buildLayout } from "../build/layout.ts";
+import { parseManifest } from "../build/manifest.ts";
+import { projectDisk } from "../build/project-disk.ts";
+import type { Result } from "../diagnostics.ts";
+import { failure, problem, success } from "../diagnostics.ts";
+import { blake3 } from "../hash.ts";
+import type { AbsPath, GenerationId } from "../paths.ts";
+import type { Machine } from "../project/project.ts";
+import { readProject } from "../project/read-project.ts";
+import { selectMachines } from "../project/select-machines.ts";
+import { type KnownTrees, knownTrees } from "../push/known-trees.ts";
+import type { WantedTree } from "../push/survey.ts";
+import { buildIfNeeded } from "./build.ts";
+import type { ParsedArguments } from "./commands.ts";
+import { EXIT } from "./exit.ts";
+import { printDiagnostics } from "./print.ts";
+import { buildRequest } from "./request.ts";
+
+export interface NamedMachines {
+  readonly root: AbsPath;
+  readonly machines: readonly Machine[];
+  readonly known: KnownTrees;
+}
+
+/** A machine with its built tree. */
+export interface BuiltMachine {
+  readonly machine: Machine;
+  readonly wanted: WantedTree & { readonly folder: AbsPath; readonly manifestFile: AbsPath };
+}
+
+/** Finds the machines that `patterns` name. */
+export async function findMachines(
+  args: ParsedArguments,
+  patterns: readonly string[],
+): Promise<Result<NamedMachines>> {
+  const request = buildRequest(args, patterns);
+  if (!request.ok) return request;
+  const project = readProject(request.value.root, request.value.builtInLayers, projectDisk());
+  if (!project.ok) return project;
+  const machines = selectMachines(project.value.machines, patterns);
+  if (!machines.ok) return machines;
+  const known = knownTrees(buildLayout(request.value.root).cacheFolder, await blake3());
+  return success({ root: request.value.root, machines: machines.value, known });
+}
+
+/** Builds their trees and reads the manifests. */
+export async function buildMachines(
+  args: ParsedArguments,
+  named: NamedMachines,
+): Promise<Result<readonly BuiltMachine[]>> {
+  const request = buildRequest(
+    args,
+    named.machines.map((m) => m.name),
+  );
+  if (!request.ok) return request;
+  const built = await buildIfNeeded(request.value);
+  if (!built.ok) return built;
+  printDiagnostics(built.warnings);
+  const layout = buildLayout(named.root);
+  const out: BuiltMachine[] = [];
+  for (const machine of named.machines) {
+    const result = built.value.machines.find((m) => m.machine === machine.name);
+    const manifestFile = layout.manifest(machine.name);
+    const manifest = parseManifest(readFileSync(manifestFile, "utf8"));
+    if (!result || !manifest) {
+      return failure(
+        problem("bad-manifest", `the manifest of \`${machine.name}\` can't be read back`, {
+          place: { file: manifestFile },
+          help: "build again with --rebuild",
+        }),
+      );
+    }
+    out.push({
+      machine,
+      wanted: {
+        manifest,
+        id: result.generation as GenerationId,
+        folder: layout.tree(machine.name),
+        manifestFile,
+      },
+    });
+  }
+  return success(out);
+}
+
+/** Runs `work` for each, at most `jobs` at once; each returns its own exit code. */
+export async function forEachMachine<T>(
+  items: readonly T[],
+  jobs: number,
+  work: (item: T) => Promise<number>,
+): Promise<number> {
+  const limit = pLimit(jobs);
+  const codes = await Promise.all(items.map((item) => limit(() => work(item))));
+  const failed = codes.filter((c) => c === EXIT.failed).length;
+  if (failed === codes.length && failed > 0) return EXIT.failed;
+  if (failed > 0) return EXIT.partly;
+  return codes.includes(EXIT.changes) ? EXIT.changes : EXIT.done;
+}

@@ -1,0 +1,64 @@
+/** A machine's generations, as its own `meta` files tell them. */
+import type { Result } from "../diagnostics.ts";
+import { success } from "../diagnostics.ts";
+import type { GenerationId } from "../paths.ts";
+import { callRemote } from "./session.ts";
+import type { Transport } from "./transport.ts";
+
+export interface Generation {
+  readonly number: number;
+  readonly id: GenerationId;
+  /** Seconds since 1970, by the machine's clock. */
+  readonly time: number;
+  /** `user@host` of the pusher. */
+  readonly by: string;
+  /** Git commit of the repository; undefined if it had none. */
+  readonly commit: string | undefined;
+  readonly dirty: boolean;
+  readonly message: string | undefined;
+  /** `no`: it waits to be confirmed, or was pushed just now; `unasked`; otherwise the time of confirmation. */
+  readonly confirmed: string;
+  /** The generation whose tree this one brought back. */
+  readonly rollbackTo: number | undefined;
+  /** Files and unit actions, counted by the pusher. */
+  readonly files: number;
+  readonly units: string | undefined;
+}
+
+/** Oldest first; the last one is current. Empty: nothing was ever pushed. */
+export async function listGenerations(
+  transport: Transport,
+  machine: string,
+): Promise<Result<readonly Generation[]>> {
+  const answer = await callRemote(transport, machine, "list", []);
+  if (!answer.ok) return answer;
+  const byNumber = new Map<number, Map<string, string>>();
+  for (const record of answer.value.records) {
+    if (record.name !== "meta") continue;
+    const [number = "", line = ""] = record.fields;
+    const at = line.indexOf("=");
+    const values = byNumber.get(Number(number)) ?? new Map<string, string>();
+    values.set(line.slice(0, at), line.slice(at + 1));
+    byNumber.set(Number(number), values);
+  }
+  return success(
+    [...byNumber].sort(([a], [b]) => a - b).map(([number, values]) => generationOf(number, values)),
+  );
+}
+
+function generationOf(number: number, values: ReadonlyMap<string, string>): Generation {
+  const rollback = Number(values.get("rollback"));
+  return {
+    number,
+    id: (values.get("id") ?? "") as GenerationId,
+    time: Number(values.get("time")) || 0,
+    by: values.get("by") ?? "",
+    commit: values.get("commit"),
+    dirty: values.get("dirty") === "yes",
+    message: values.get("message"),
+    confirmed: values.get("confirmed") ?? "",
+    rollbackTo: rollback > 0 ? rollback : undefined,
+    files: Number(values.get("files")) || 0,
+    units: values.get("units"),
+  };
+}

@@ -1,0 +1,63 @@
+/**
+ * What this host remembers of trees it pushed: manifests by generation id and unit files by content hash, so that a
+ * plan usually needs one round trip. A cache: everything in it is checked against its hash, and can be fetched anew.
+ */
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Manifest, parseManifest } from "../build/manifest.ts";
+import type { Blake3 } from "../hash.ts";
+import type { AbsPath, FileHash, GenerationId } from "../paths.ts";
+
+export interface KnownTrees {
+  /** The generation that a machine was seen with last; a belief, which the probe confirms or not. */
+  lastSeen(machine: string): GenerationId | undefined;
+  rememberSeen(machine: string, id: GenerationId): void;
+  manifest(id: GenerationId): Manifest | undefined;
+  /** Stores a manifest's bytes under their own hash. */
+  rememberManifest(text: string): void;
+  text(hash: FileHash): string | undefined;
+  rememberText(text: string): void;
+}
+
+/** `cacheFolder` is the repository's `var/cache`. */
+export function knownTrees(cacheFolder: AbsPath, b3: Blake3): KnownTrees {
+  const folder = join(cacheFolder, "known");
+  const read = (name: string): string | undefined => {
+    try {
+      return readFileSync(join(folder, name), "utf8");
+    } catch {
+      return undefined;
+    }
+  };
+  const write = (name: string, text: string): void => {
+    try {
+      mkdirSync(folder, { recursive: true });
+      const temp = join(folder, `.${name}.${process.pid}`);
+      writeFileSync(temp, text);
+      renameSync(temp, join(folder, name));
+    } catch {
+      // A cache that can't be written only costs a round trip next time.
+    }
+  };
+  const checked = (hash: string): string | undefined => {
+    const text = read(hash);
+    return text !== undefined && b3.hash(text) === hash ? text : undefined;
+  };
+  return {
+    lastSeen: (machine) => {
+      const id = read(`seen-${machine}`)?.trim();
+      return id && /^[0-9a-f]{64}$/.test(id) ? (id as GenerationId) : undefined;
+    },
+    rememberSeen: (machine, id) => write(`seen-${machine}`, `${id}\n`),
+    manifest: (id) => {
+      const text = checked(id);
+      return text === undefined ? undefined : parseManifest(text);
+    },
+    rememberManifest: (text) => write(b3.hash(text), text),
+    text: checked,
+    rememberText: (text) => {
+      const hash = b3.hash(text);
+      if (read(hash) === undefined) write(hash, text);
+    },
+  };
+}

@@ -1,0 +1,51 @@
+/** Turns a plan into the lines that the remote program's `commit` reads (docs/remote-protocol.md). Pure. */
+import type { GenerationId } from "../paths.ts";
+import type { PushPlan } from "./plan.ts";
+import type { FileChange } from "./tree-diff.ts";
+
+export interface CommitSettings {
+  /** Seconds until an unconfirmed generation undoes itself; 0: it stays without asking. */
+  readonly confirmSeconds: number;
+  /** Generations kept on the machine. */
+  readonly keep: number;
+  /** Written to the generation's `meta`: commit, message and so on; values have no control characters. */
+  readonly meta: Readonly<Record<string, string>>;
+}
+
+/** Paths whose content must be staged first. Pure. */
+export function stagedPaths(files: readonly FileChange[]): FileChange[] {
+  return files.filter(
+    (f) =>
+      (f.change === "added" || f.change === "changed") && f.after !== undefined && f.after.type !== "dir",
+  );
+}
+
+/** The whole list, `end` last. Pure. */
+export function operationLines(plan: PushPlan, to: GenerationId, settings: CommitSettings): string {
+  const expect = plan.from?.number ?? 0;
+  const lines: string[] = [
+    `expect\t${expect}`,
+    `generation\t${expect + 1}\t${to}`,
+    `keep\t${settings.keep}`,
+    `confirm\t${settings.confirmSeconds}`,
+  ];
+  for (const [key, value] of Object.entries(settings.meta)) lines.push(`meta\t${key}\t${value}`);
+  for (const f of plan.files) lines.push(...fileLines(f));
+  if (plan.daemonReload) lines.push("daemon-reload");
+  for (const t of plan.triggers) lines.push(["trigger", t.name, ...t.files].join("\t"));
+  // No action is an action that the machine need not hear of.
+  for (const u of plan.units)
+    if (u.action !== "none") lines.push(`unit\t${u.action === "rebind" ? "restart" : u.action}\t${u.unit}`);
+  for (const c of plan.checks) lines.push(`check\t${c}`);
+  lines.push("end");
+  return `${lines.join("\n")}\n`;
+}
+
+function fileLines(f: FileChange): string[] {
+  const { after, before, path } = f;
+  if (!after) return [before?.type === "dir" ? `rmdir\t${path}` : `del\t${path}`];
+  const attributes = `${after.mode.toString(8).padStart(4, "0")}\t${after.owner}\t${after.group}\t${path}`;
+  if (after.type === "dir") return [`dir\t${attributes}`];
+  if (f.change === "attributes") return [`attr\t${attributes}`];
+  return before?.type === "dir" ? [`rmdir\t${path}`, `put\t${attributes}`] : [`put\t${attributes}`];
+}

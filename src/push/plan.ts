@@ -1,0 +1,131 @@
+/**
+ * The push plan: from the old tree, the new tree and what the machine said, what will happen, each part with its reason.
+ * Pure. What it says is what `operations.ts` sends: execution has no choice left.
+ */
+import type { Manifest } from "../build/manifest.ts";
+import type { GenerationId, MachineName, RelPath, UnitName } from "../paths.ts";
+import { decideActions } from "../units/actions.ts";
+import type { ChangedPath, LiveUnit, UnitAction } from "../units/unit-change.ts";
+import type { UnitSet } from "../units/unit-set.ts";
+import type { Probe } from "./probe.ts";
+import type { FileChange } from "./tree-diff.ts";
+import { daemonsFor, type Trigger, triggersFor } from "./triggers.ts";
+
+/** Executables here run after every push that changed something. */
+export const CHECK_FOLDER = "lib/labctl/check.d/";
+
+export interface PushPlan {
+  readonly machine: MachineName;
+  /** Undefined: labctl has never pushed to this machine. */
+  readonly from: { readonly number: number; readonly id: GenerationId } | undefined;
+  readonly to: GenerationId;
+  /** Folders are included; sorted by path. */
+  readonly files: readonly FileChange[];
+  /** Includes `none` entries: what depends on a change and is left alone all the same. */
+  readonly units: readonly UnitAction[];
+  readonly daemonReload: boolean;
+  readonly triggers: readonly Trigger[];
+  /** Debian packages that the layers need and the machine lacks. */
+  readonly packages: readonly { readonly name: string; readonly layer: string }[];
+  readonly checks: readonly RelPath[];
+  /** Paths that someone else changed on the machine since the last push. */
+  readonly drifted: readonly string[];
+  /** Unit actions of an interrupted push are still to be done. */
+  readonly pending: boolean;
+}
+
+export interface PlanInput {
+  readonly manifest: Manifest;
+  readonly id: GenerationId;
+  readonly probe: Probe;
+  readonly changes: readonly FileChange[];
+  readonly before: UnitSet;
+  readonly after: UnitSet;
+}
+
+/** Pure but for reads through the unit sets' views. */
+export function planPush(input: PlanInput): PushPlan {
+  const { manifest, probe, changes } = input;
+  const decision = decideActions({
+    before: input.before,
+    after: input.after,
+    changed: changedPaths(changes),
+    live: probe.units,
+  });
+  const units = [...decision.actions, ...daemonActions(changes, decision.actions, probe.units)];
+  return {
+    machine: manifest.machine,
+    from: probe.generation,
+    to: input.id,
+    files: changes,
+    units,
+    daemonReload: decision.daemonReload,
+    triggers: triggersFor(changes),
+    packages: manifest.packages.filter((p) => probe.missingPackages.has(p.name)),
+    checks: manifest.entries
+      .filter((e) => e.path.startsWith(CHECK_FOLDER) && e.type === "file" && (e.mode & 0o111) !== 0)
+      .map((e) => e.path),
+    drifted: [...probe.drifted],
+    pending: probe.pending,
+  };
+}
+
+/** True if a push would leave the machine as it is. Pure. */
+export function isEmpty(plan: PushPlan): boolean {
+  return (
+    plan.files.length === 0 &&
+    plan.packages.length === 0 &&
+    !plan.pending &&
+    plan.from?.id === plan.to &&
+    plan.units.every((u) => u.action === "none") &&
+    plan.triggers.length === 0
+  );
+}
+
+/** The changes as the unit planner wants them: folders concern no unit. Pure. */
+export function changedPaths(changes: readonly FileChange[]): ChangedPath[] {
+  return changes
+    .filter(
+      (c) => (c.after ?? c.before)?.type !== "dir" || (c.before && c.after && c.before.type !== c.after.type),
+    )
+    .map((c) => ({ path: c.path, change: c.change, cause: c.cause }));
+}
+
+function daemonActions(
+  changes: readonly FileChange[],
+  decided: readonly UnitAction[],
+  live: ReadonlyMap<UnitName, LiveUnit>,
+): UnitAction[] {
+  return daemonsFor(changes)
+    .filter(
+      (d) =>
+        live.get(d.unit)?.activeState === "active" &&
+        !decided.some((a) => a.unit === d.unit && a.action !== "none"),
+    )
+    .map((d) => ({
+      unit: d.unit,
+      action: "restart" as const,
+      reason: `reads its configuration at start only; ${d.reason}`,
+      causes: d.causes,
+    }));
+}
+
+/** What `--json` prints (DESIGN: the command line's contract). Pure. */
+export function planJson(plan: PushPlan): object {
+  return {
+    machine: plan.machine,
+    from: plan.from?.id ?? null,
+    to: plan.to,
+    files: plan.files.map((f) => ({
+      path: f.path,
+      change: f.change,
+      type: (f.after ?? f.before)?.type,
+      cause: f.cause,
+    })),
+    units: plan.units.map((u) => ({ unit: u.unit, action: u.action, reason: u.reason, causes: u.causes })),
+    daemonReload: plan.daemonReload,
+    triggers: plan.triggers,
+    packages: plan.packages.map((p) => p.name),
+    drifted: plan.drifted,
+  };
+}

@@ -1,0 +1,120 @@
+/** What a machine says about itself before a push: reads the answer of the remote program's `probe`. Pure. */
+import { gunzipSync } from "node:zlib";
+import { type Manifest, parseManifest } from "../build/manifest.ts";
+import type { GenerationId, UnitName } from "../paths.ts";
+import type { LiveUnit } from "../units/unit-change.ts";
+import type { RemoteRecord } from "./records.ts";
+
+/** The remote program's protocol that this side speaks. */
+export const PROTOCOL = "1";
+
+/** A manifest of 50,000 entries has some 20 MB; a machine that claims more is answering nonsense. */
+const MAX_MANIFEST_BYTES = 256 << 20;
+
+export interface Probe {
+  readonly host: string;
+  /** Undefined: nothing was ever pushed. */
+  readonly generation: { readonly number: number; readonly id: GenerationId } | undefined;
+  /** Sent because the machine's generation is not the one that the pusher knows. */
+  readonly manifest: Manifest | undefined;
+  readonly pending: boolean;
+  /** An unconfirmed generation waits: its number and the seconds left. */
+  readonly undo: { readonly number: number; readonly secondsLeft: number } | undefined;
+  /** Undefined: writable; otherwise why not. */
+  readonly notWritable: string | undefined;
+  readonly hasRsync: boolean;
+  readonly freeBytes: number;
+  /** 0 where there is no systemd. */
+  readonly systemdVersion: number;
+  /** Paths that differ from what was pushed; `driftUnknown` where nothing was recorded to compare with. */
+  readonly drifted: ReadonlySet<string>;
+  readonly driftUnknown: boolean;
+  readonly missingPackages: ReadonlySet<string>;
+  readonly failedUnits: readonly string[];
+  readonly units: ReadonlyMap<UnitName, LiveUnit>;
+  /** Something was interrupted before, and the probe put it right: what the remote program said of it. */
+  readonly recovered: readonly string[];
+  /** More paths drifted than the machine listed. */
+  readonly driftCut: boolean;
+}
+
+/** Undefined if the answer is none of ours. Pure. */
+export function readProbe(records: readonly RemoteRecord[]): Probe | undefined {
+  const first = (name: string): readonly string[] | undefined => records.find((r) => r.name === name)?.fields;
+  const all = (name: string): (readonly string[])[] =>
+    records.filter((r) => r.name === name).map((r) => r.fields);
+  const data = (name: string): Buffer | undefined =>
+    records.find((r) => r.name === "data" && r.fields[0] === name)?.data;
+  if (first("labctl")?.[0] !== PROTOCOL || first("done")?.[0] !== "ok") return undefined;
+  const [number = "0", id = ""] = first("generation") ?? [];
+  const undo = first("undo") ?? ["no"];
+  const writable = first("writable") ?? ["no", "no answer"];
+  const drift = first("drift") ?? ["unknown"];
+  const systemdVersion = Number(first("systemd")?.[0]) || 0;
+  const packed = data("manifest.gz.base64");
+  const drifted = new Set(all("drifted").map((f) => f[0] ?? ""));
+  return {
+    host: first("host")?.[0] ?? "",
+    generation:
+      Number(number) > 0 && /^[0-9a-f]{64}$/.test(id)
+        ? { number: Number(number), id: id as GenerationId }
+        : undefined,
+    manifest: packed ? unpackManifest(packed) : undefined,
+    pending: first("pending")?.[0] === "yes",
+    undo: undo[0] === "no" ? undefined : { number: Number(undo[0]), secondsLeft: Number(undo[1]) || 0 },
+    notWritable: writable[0] === "yes" ? undefined : (writable[1] ?? "unknown reason"),
+    hasRsync: first("rsync")?.[0] === "yes",
+    freeBytes: Number(first("free")?.[0]) || 0,
+    systemdVersion,
+    drifted,
+    driftUnknown: drift[0] === "unknown",
+    driftCut: drift[0] === "changed" && Number(drift[1]) > drifted.size,
+    missingPackages: new Set(
+      all("package").flatMap(([name, state]) => (name && state === "missing" ? [name] : [])),
+    ),
+    failedUnits: all("failed").map((f) => f[0] ?? ""),
+    units: readUnits(data("units")?.toString("utf8") ?? "", systemdVersion),
+    recovered: all("recovered").map((f) => f.join(" ")),
+  };
+}
+
+function unpackManifest(packed: Buffer): Manifest | undefined {
+  try {
+    const text = gunzipSync(Buffer.from(packed.toString("latin1"), "base64"), {
+      maxOutputLength: MAX_MANIFEST_BYTES,
+    });
+    return parseManifest(text.toString("utf8"));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Blocks of `systemctl show`, one a unit, separated by blank lines. */
+function readUnits(text: string, systemdVersion: number): Map<UnitName, LiveUnit> {
+  const out = new Map<UnitName, LiveUnit>();
+  for (const block of text.split("\n\n")) {
+    const values = new Map<string, string>();
+    for (const line of block.split("\n")) {
+      const at = line.indexOf("=");
+      if (at > 0) values.set(line.slice(0, at), line.slice(at + 1));
+    }
+    const id = values.get("Id");
+    if (!id) continue;
+    const fragment = values.get("FragmentPath") ?? "";
+    const type = values.get("Type");
+    const unit = (name: string): LiveUnit => ({
+      name: name as UnitName,
+      loadState: values.get("LoadState") ?? "",
+      activeState: values.get("ActiveState") ?? "",
+      subState: values.get("SubState") ?? "",
+      unitFileState: values.get("UnitFileState") ?? "",
+      canReload: values.get("CanReload") === "yes",
+      systemdVersion,
+      ...(type ? { type } : {}),
+      vendorFragment: fragment !== "" && !fragment.startsWith("/usr/local/"),
+    });
+    for (const name of new Set([id, ...(values.get("Names") ?? "").split(" ").filter((n) => n !== "")]))
+      out.set(name as UnitName, unit(name));
+  }
+  return out;
+}

@@ -1,0 +1,272 @@
+/** What can go wrong between a build and a machine that runs it, and how each is worded. Pure. */
+import type { Diagnostic } from "../diagnostics.ts";
+import { problem } from "../diagnostics.ts";
+import { TREE_ROOT } from "../paths.ts";
+
+export type PushProblem =
+  | {
+      readonly kind: "no-answer";
+      readonly machine: string;
+      readonly label: string;
+      readonly verb: string;
+      readonly status: number | null;
+      readonly stderr: string;
+      readonly stdout: string;
+    }
+  | { readonly kind: "bad-probe"; readonly machine: string; readonly label: string }
+  | { readonly kind: "not-writable"; readonly machine: string; readonly label: string; readonly why: string }
+  | { readonly kind: "rsync-missing"; readonly machine: string; readonly label: string }
+  | { readonly kind: "no-systemd"; readonly machine: string; readonly label: string }
+  | {
+      readonly kind: "undo-waits";
+      readonly machine: string;
+      readonly number: number;
+      readonly secondsLeft: number;
+    }
+  | {
+      readonly kind: "remote";
+      readonly machine: string;
+      readonly verb: string;
+      readonly done: string;
+      readonly code: string;
+      readonly detail: string;
+      readonly more: readonly string[];
+    }
+  | {
+      readonly kind: "not-confirmed";
+      readonly machine: string;
+      readonly number: number;
+      readonly seconds: number;
+      readonly why: Diagnostic;
+    }
+  | {
+      readonly kind: "packages";
+      readonly machine: string;
+      readonly names: readonly string[];
+      readonly output: string;
+    }
+  | {
+      readonly kind: "no-generation";
+      readonly machine: string;
+      readonly wanted: number | undefined;
+      readonly kept: readonly number[];
+      readonly current: number;
+    }
+  | { readonly kind: "never-pushed"; readonly machine: string };
+
+/** What the machine is left with, by the remote program's last word. */
+const LEFT: Readonly<Record<string, string>> = {
+  "failed-unchanged": "nothing on the machine changed",
+  "failed-reverted": "everything was taken back: the machine runs what it ran before",
+  "failed-half": "the machine is between two generations; its next contact or boot settles it",
+  "failed-pending": "the files are in place; some unit actions are still to be done, the next push does them",
+  reverted: "the previous generation is back",
+};
+
+/** Words a problem. Pure. */
+export function describe(p: PushProblem): Diagnostic {
+  switch (p.kind) {
+    case "no-answer":
+      return describeNoAnswer(p);
+    case "bad-probe":
+      return problem(
+        "bad-answer",
+        `machine \`${p.machine}\` (${p.label}) gave an answer that makes no sense`,
+        {
+          notes: ["nothing on the machine changed"],
+          help: `log in by \`ssh ${p.label}\` and see what its shell prints at the start`,
+        },
+      );
+    case "not-writable":
+      return problem(
+        "not-writable",
+        `${TREE_ROOT} on machine \`${p.machine}\` (${p.label}) is not writable: ${p.why}`,
+        {
+          notes: ["nothing on the machine changed"],
+          help: p.why.startsWith("read-only")
+            ? `remount it: \`mount -o remount,rw ${TREE_ROOT}\``
+            : "log in as root, or give the user passwordless sudo",
+        },
+      );
+    case "rsync-missing":
+      return problem("rsync-missing", `machine \`${p.machine}\` (${p.label}) has no rsync`, {
+        notes: ["nothing on the machine changed"],
+        help: `install it there: \`apt-get install rsync\``,
+      });
+    case "no-systemd":
+      return problem("no-systemd", `machine \`${p.machine}\` (${p.label}) does not run systemd`, {
+        notes: ["nothing on the machine changed"],
+        help: "labctl needs systemd as the machine's init",
+      });
+    case "undo-waits":
+      return problem(
+        "undo-waits",
+        `generation ${p.number} of machine \`${p.machine}\` was never confirmed, and is taken back in ${p.secondsLeft} s`,
+        {
+          notes: [
+            "an earlier push could not reach the machine by a fresh connection",
+            "nothing on the machine changed",
+          ],
+          help: `wait ${p.secondsLeft} s and push again`,
+        },
+      );
+    case "remote":
+      return describeRemote(p);
+    case "not-confirmed":
+      return problem(
+        "not-confirmed",
+        `no fresh connection to machine \`${p.machine}\` could be made after the change`,
+        {
+          notes: [
+            `why: [${p.why.code}] ${p.why.message}`,
+            `generation ${p.number} is taken back by the machine itself within ${p.seconds} s, tree and units`,
+          ],
+          help: "look at what the change did to sshd, the firewall or the network; `--no-confirm` skips this safeguard",
+        },
+      );
+    case "packages":
+      return problem("packages-failed", `machine \`${p.machine}\` could not install ${p.names.join(", ")}`, {
+        notes: [...p.output.trim().split("\n").slice(-6), "no file and no unit on the machine changed"],
+        help: "see whether its package sources are reachable: `apt-get update`",
+      });
+    case "no-generation":
+      return problem(
+        "no-generation",
+        p.wanted === undefined
+          ? `machine \`${p.machine}\` has no generation before ${p.current}`
+          : `machine \`${p.machine}\` can't go to generation ${p.wanted}`,
+        {
+          notes: [
+            p.kept.length === 0
+              ? "it keeps none"
+              : `it can go to: ${p.kept.join(", ")}; it is at ${p.current}`,
+          ],
+          help: `\`labctl generations ${p.machine}\` lists them`,
+        },
+      );
+    case "never-pushed":
+      return problem("never-pushed", `nothing was ever pushed to machine \`${p.machine}\``, {
+        help: `\`labctl push ${p.machine}\``,
+      });
+  }
+}
+
+function describeNoAnswer(p: Extract<PushProblem, { kind: "no-answer" }>): Diagnostic {
+  const said = p.stderr
+    .trim()
+    .split("\n")
+    .slice(-3)
+    .filter((l) => l !== "");
+  if (/^sudo:/m.test(p.stderr)) {
+    return problem(
+      "sudo",
+      `sudo on machine \`${p.machine}\` (${p.label}) does not let the user run commands`,
+      {
+        notes: [...said, "nothing on the machine changed"],
+        help: "let the user run sudo without a password, or log in as root ([ssh] user in machine.ini)",
+      },
+    );
+  }
+  if (p.status === 127) {
+    return problem("bash-missing", `machine \`${p.machine}\` (${p.label}) has no bash`, {
+      notes: [...said, "nothing on the machine changed"],
+      help: "install it there: `apt-get install bash`",
+    });
+  }
+  return problem(
+    "bad-answer",
+    `machine \`${p.machine}\` (${p.label}) broke off during \`${p.verb}\`, exit status ${p.status ?? "none"}`,
+    {
+      notes: [
+        ...(said.length > 0
+          ? said
+          : p.stdout.trim() === ""
+            ? ["it said nothing"]
+            : [`it said: ${p.stdout.trim().slice(0, 200)}`]),
+        p.verb === "commit"
+          ? "the machine's next contact or boot settles on the old or the new generation"
+          : "nothing on the machine changed",
+      ],
+      help: "run the command again; if it breaks off again, log in and look at the machine",
+    },
+  );
+}
+
+/** Wording for each of the remote program's problem codes; the detail is the machine's and untrusted. */
+function describeRemote(p: Extract<PushProblem, { kind: "remote" }>): Diagnostic {
+  const on = `on machine \`${p.machine}\``;
+  const word = (message: string, help?: string): Diagnostic =>
+    problem(p.code, message, { notes: [...p.more, ...(LEFT[p.done] ? [LEFT[p.done] as string] : [])], help });
+  switch (p.code) {
+    case "lock-held":
+      return word(`another push is at work ${on}: ${p.detail}`, "wait for it to end, then push again");
+    case "generation-moved":
+      return word(
+        `the machine moved on ${on} while this push was planned; it is now at generation ${p.detail.split(" ")[0]}`,
+        "push again: it plans anew",
+      );
+    case "foreign-file":
+      return word(
+        `${TREE_ROOT}/${p.detail} ${on} was not made by labctl`,
+        "move it away on the machine, or rename the file in the layer",
+      );
+    case "stage-incomplete":
+      return word(`a staged file did not arrive ${on}: ${p.detail}`, "push again");
+    case "confirm-pending":
+      return word(
+        `an earlier push to machine \`${p.machine}\` still waits for its confirmation (generation ${p.detail.split(" ")[0]})`,
+        "wait a minute, then push again",
+      );
+    case "unit-failed":
+      return word(
+        `${p.detail} failed ${on}`,
+        `see \`journalctl -u ${p.detail}\` there; correct the layer and push again`,
+      );
+    case "unit-restarting":
+      return word(
+        `${p.detail} starts and dies over and over ${on}`,
+        `see \`journalctl -u ${p.detail}\` there; correct the layer and push again`,
+      );
+    case "check-failed":
+      return word(`the check ${p.detail} failed ${on}`, "correct what it says and push again");
+    case "trigger-failed":
+      return word(
+        `\`${p.detail}\` refused the new configuration ${on}`,
+        "correct the files it reads and push again",
+      );
+    case "daemon-reload-failed":
+      return word(
+        `systemctl daemon-reload failed ${on}: ${p.detail}`,
+        "log in and look at PID 1: `journalctl -b -p err`",
+      );
+    case "commit-refused":
+      return word(
+        `the commit was refused ${on}: ${p.detail}`,
+        /no space/i.test(p.detail)
+          ? `make room in ${TREE_ROOT} there, then push again`
+          : "correct what it says, then push again",
+      );
+    case "commit-failed":
+      return word(`the commit failed ${on}: ${p.detail}`, "push again");
+    case "confirm-not-armed":
+      return word(
+        `the timer that would undo a bad push could not be set ${on}: ${p.detail}`,
+        "see `systemctl status` there, or push with --no-confirm",
+      );
+    case "not-waiting":
+      return word(
+        `generation ${p.detail.split(" ")[0]} ${on} no longer waits for a confirmation`,
+        "the machine took the change back in the meantime; push again",
+      );
+    case "not-kept":
+      return word(
+        `the machine no longer keeps the old content of ${p.detail}`,
+        "push the commit you want instead",
+      );
+    default:
+      return word(
+        `the machine refused \`${p.verb}\`: ${p.code} ${p.detail}`,
+        "push again; if it is refused again, log in and look at /usr/local/.labctl",
+      );
+  }
+}

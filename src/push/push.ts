@@ -1,0 +1,271 @@
+/**
+ * Pushes a tree to one machine: survey, stage, commit and apply, confirm. The order of what changes a machine stands
+ * here and nowhere else. Prints nothing; events tell what happens.
+ */
+import { readFileSync } from "node:fs";
+import { performance } from "node:perf_hooks";
+import type { Diagnostic, Result } from "../diagnostics.ts";
+import { failure, success } from "../diagnostics.ts";
+import type { AbsPath, RelPath } from "../paths.ts";
+import type { KnownTrees } from "./known-trees.ts";
+import { type CommitSettings, operationLines, stagedPaths } from "./operations.ts";
+import { isEmpty, type PushPlan } from "./plan.ts";
+import { describe } from "./problems.ts";
+import type { OnPushEvent, PushOutcome } from "./push-event.ts";
+import type { RemoteRecord } from "./records.ts";
+import { sendFiles } from "./rsync.ts";
+import { callRemote, needsSudo, type RemoteAnswer, shellQuote } from "./session.ts";
+import { type Survey, surveyMachine, type WantedTree } from "./survey.ts";
+import type { Transport } from "./transport.ts";
+import { isUnitText } from "./tree-view.ts";
+
+const STATE = "/usr/local/.labctl";
+
+/** Long enough for a cold `apt-get` over a slow line. */
+const PACKAGES_TIMEOUT_MS = 600_000;
+
+export interface PushSettings extends CommitSettings {
+  /** `user@host` of the pusher, for the machine's lock and its generations. */
+  readonly who: string;
+  /** Opens another connection, to prove that the machine can still be reached. */
+  readonly reconnect: () => Promise<Result<Transport>>;
+}
+
+/** How files get into the stage folder. */
+export type StageFiles = (
+  plan: PushPlan,
+  session: string,
+  paths: readonly RelPath[],
+) => Promise<Result<{ readonly bytes: number }>>;
+
+/** Pushes a tree that was built here. */
+export async function pushTree(
+  transport: Transport,
+  machine: string,
+  wanted: WantedTree & { readonly folder: AbsPath; readonly manifestFile: AbsPath },
+  known: KnownTrees,
+  settings: PushSettings,
+  onEvent: OnPushEvent,
+): Promise<Result<PushOutcome>> {
+  const startedAt = performance.now();
+  const survey = await surveyMachine(transport, machine, wanted, known, onEvent);
+  if (!survey.ok) return survey;
+  const manifestText = readFileSync(wanted.manifestFile, "utf8");
+  const stage: StageFiles = async (_plan, session, paths) => {
+    const folder = `${STATE}/stage/${session}`;
+    const [files, manifest] = await Promise.all([
+      sendFiles(transport, {
+        sourceRoot: wanted.folder,
+        files: paths,
+        destination: `${folder}/tree`,
+        sudo: needsSudo(transport),
+        deltaFrom: "/usr/local",
+      }),
+      sendManifest(transport, machine, `${folder}/manifest.json`, manifestText),
+    ]);
+    if (!files.ok) return files;
+    if (!manifest.ok) return manifest;
+    return success({ bytes: files.value.bytesSent });
+  };
+  const outcome = await carryOut(transport, machine, survey.value, stage, settings, onEvent, startedAt);
+  if (outcome.ok) {
+    known.rememberManifest(manifestText);
+    known.rememberSeen(machine, wanted.id);
+    for (const entry of wanted.manifest.entries) {
+      if (isUnitText(entry)) known.rememberText(readFileSync(`${wanted.folder}/${entry.path}`, "utf8"));
+    }
+  }
+  return outcome;
+}
+
+/** Everything after the plan, for pushes and rollbacks alike. */
+export async function carryOut(
+  transport: Transport,
+  machine: string,
+  { plan, session }: Survey,
+  stage: StageFiles,
+  settings: PushSettings,
+  onEvent: OnPushEvent,
+  startedAt: number,
+): Promise<Result<PushOutcome>> {
+  const number = plan.from?.number ?? 0;
+  if (isEmpty(plan))
+    return success({ plan, changed: false, generation: number, totalMs: performance.now() - startedAt });
+
+  if (plan.packages.length > 0) {
+    const installed = await installPackages(transport, machine, plan, onEvent);
+    if (!installed.ok) return installed;
+  }
+  if (plan.files.length === 0 && plan.from?.id === plan.to) {
+    if (plan.pending) {
+      const applied = await callAndReport(transport, machine, "apply", [], undefined, onEvent);
+      if (!applied.ok) return applied;
+    }
+    return success({ plan, changed: true, generation: number, totalMs: performance.now() - startedAt });
+  }
+
+  const stagedAt = performance.now();
+  const paths = stagedPaths(plan.files).map((f) => f.path);
+  const staged = await stage(plan, session, paths);
+  if (!staged.ok) return staged;
+  onEvent({
+    kind: "staged",
+    files: paths.length,
+    bytes: staged.value.bytes,
+    ms: performance.now() - stagedAt,
+  });
+
+  const lines = operationLines(plan, plan.to, settings);
+  const committed = await callAndReport(
+    transport,
+    machine,
+    "commit",
+    [session, settings.who],
+    lines,
+    onEvent,
+  );
+  if (!committed.ok) return committed;
+  if (settings.confirmSeconds > 0) {
+    const confirmed = await confirm(machine, number + 1, settings, onEvent);
+    if (!confirmed.ok) return confirmed;
+  }
+  return success({ plan, changed: true, generation: number + 1, totalMs: performance.now() - startedAt });
+}
+
+async function sendManifest(
+  transport: Transport,
+  machine: string,
+  file: string,
+  text: string,
+): Promise<Result<void>> {
+  const command = `cat >${shellQuote(file)}`;
+  const line = needsSudo(transport) ? `sudo -n -- sh -c ${shellQuote(command)}` : command;
+  const result = await transport.exec(line, { stdin: text, maxStdoutBytes: 1024, timeoutMs: 120_000 });
+  if (!result.ok) return result;
+  if (result.value.status === 0) return success(undefined);
+  const detail = result.value.stderr.trim().split("\n").at(-1) ?? "";
+  return failure(
+    describe({
+      kind: "remote",
+      machine,
+      verb: "stage",
+      done: "failed-unchanged",
+      code: "commit-refused",
+      detail,
+      more: [],
+    }),
+  );
+}
+
+/** Only a connection made after the change proves that the next one is possible, too. */
+async function confirm(
+  machine: string,
+  number: number,
+  settings: PushSettings,
+  onEvent: OnPushEvent,
+): Promise<Result<void>> {
+  const startedAt = performance.now();
+  const refused = (why: Diagnostic): Result<void> =>
+    failure(describe({ kind: "not-confirmed", machine, number, seconds: settings.confirmSeconds, why }));
+  const fresh = await settings.reconnect();
+  if (!fresh.ok) return refused(fresh.problems[0] as Diagnostic);
+  try {
+    const answer = await callRemote(fresh.value, machine, "confirm", [String(number)], { timeoutMs: 20_000 });
+    if (!answer.ok) return refused(answer.problems[0] as Diagnostic);
+    const [first] = answer.value.problems;
+    if (answer.value.done !== "ok") {
+      return failure(
+        describe({
+          kind: "remote",
+          machine,
+          verb: "confirm",
+          done: answer.value.done,
+          code: first?.code ?? "",
+          detail: first?.detail ?? "",
+          more: [],
+        }),
+      );
+    }
+  } finally {
+    await fresh.value.close();
+  }
+  onEvent({ kind: "confirmed", ms: performance.now() - startedAt });
+  return success(undefined);
+}
+
+async function installPackages(
+  transport: Transport,
+  machine: string,
+  plan: PushPlan,
+  onEvent: OnPushEvent,
+): Promise<Result<void>> {
+  const startedAt = performance.now();
+  const names = plan.packages.map((p) => p.name);
+  const install = `apt-get install -y -q --no-install-recommends -- ${names.map(shellQuote).join(" ")}`;
+  // A machine that never ran `apt-get update` knows no packages; then once more with fresh lists.
+  const script = `export DEBIAN_FRONTEND=noninteractive; ${install} || { apt-get update -q && ${install}; }`;
+  const command = `${needsSudo(transport) ? "sudo -n -- " : ""}sh -c ${shellQuote(`exec 2>&1 </dev/null; ${script}`)}`;
+  const result = await transport.exec(command, { maxStdoutBytes: 16 << 20, timeoutMs: PACKAGES_TIMEOUT_MS });
+  if (!result.ok) return result;
+  if (result.value.status !== 0)
+    return failure(
+      describe({ kind: "packages", machine, names, output: result.value.stdout.toString("utf8") }),
+    );
+  onEvent({ kind: "packages", names, ms: performance.now() - startedAt });
+  return success(undefined);
+}
+
+/** Runs a verb that changes something; each record becomes an event as it comes. */
+async function callAndReport(
+  transport: Transport,
+  machine: string,
+  verb: string,
+  args: readonly string[],
+  data: string | undefined,
+  onEvent: OnPushEvent,
+): Promise<Result<RemoteAnswer>> {
+  const startedAt = performance.now();
+  const output: string[] = [];
+  const answer = await callRemote(transport, machine, verb, args, {
+    ...(data === undefined ? {} : { data }),
+    onRecord: (record) => {
+      if (record.name === "out") output.push(record.fields.join(" "));
+      const event = eventOf(record, performance.now() - startedAt);
+      if (event) onEvent(event);
+    },
+  });
+  if (!answer.ok) return answer;
+  if (answer.value.done === "ok" || answer.value.done === "unconfirmed") return answer;
+  const problems =
+    answer.value.problems.length > 0 ? answer.value.problems : [{ code: answer.value.done, detail: "" }];
+  return failure(
+    ...unique(problems).map((p) =>
+      describe({ kind: "remote", machine, verb, done: answer.value.done, ...p, more: [] }),
+    ),
+  );
+}
+
+function unique<T extends { code: string; detail: string }>(list: readonly T[]): T[] {
+  return list.filter((p, i) => list.findIndex((q) => q.code === p.code && q.detail === p.detail) === i);
+}
+
+function eventOf(record: RemoteRecord, sinceMs: number): Parameters<OnPushEvent>[0] | undefined {
+  const [a = "", b = "", c = "", d = "", e = ""] = record.fields;
+  switch (record.name) {
+    case "step":
+      if (a === "commit") return { kind: "committed", ms: sinceMs };
+      return a === "daemon-reload" ? { kind: "reloaded", ms: Number(b) } : undefined;
+    case "unit":
+      return { kind: "unit", action: a, unit: b, ok: c === "ok", ms: Number(d), detail: e };
+    case "trigger":
+      return { kind: "trigger", name: a, ok: b === "ok", ms: Number(c), detail: d };
+    case "check":
+      return { kind: "check", name: a, verdict: b, ms: Number(c) };
+    case "out":
+      return { kind: "output", line: record.fields.join(" ") };
+    case "note":
+      return { kind: "note", text: record.fields.join(" ") };
+    default:
+      return undefined;
+  }
+}

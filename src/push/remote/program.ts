@@ -1,0 +1,41 @@
+/** The remote program's text, put together from its parts. Bundled builds have the parts inside; the source reads them. */
+import { readFileSync } from "node:fs";
+
+/** Filled in when the program is bundled: file name without `.sh` → text. */
+declare const LABCTL_REMOTE_PARTS: Readonly<Record<string, string>>;
+
+const LOOKING = ["prelude", "state", "probe", "main"];
+const ALL = [
+  "prelude",
+  "state",
+  "probe",
+  "plan",
+  "journal",
+  "apply",
+  "undo",
+  "commit",
+  "generations",
+  "main",
+];
+
+/** Verbs that the short program knows (docs/remote-protocol.md). */
+const SHORT_VERBS = new Set(["probe", "read", "list", "stage-begin", "manifests"]);
+
+const texts = new Map<string, string>();
+
+/** The text that knows `verb`; short for verbs that only look. */
+export function remoteProgram(verb: string): string {
+  const short = SHORT_VERBS.has(verb);
+  const key = short ? "short" : "all";
+  let text = texts.get(key);
+  if (text === undefined) {
+    text = (short ? LOOKING : ALL).map(readPart).join("");
+    texts.set(key, text);
+  }
+  return text;
+}
+
+function readPart(name: string): string {
+  if (typeof LABCTL_REMOTE_PARTS === "object") return LABCTL_REMOTE_PARTS[name] ?? "";
+  return readFileSync(new URL(`${name}.sh`, import.meta.url), "utf8");
+}

@@ -1,0 +1,112 @@
+/**
+ * One machine during a command: its connection and the calls of the remote program over it. Owns the way a call is put
+ * into a command line; must not know what verbs mean.
+ */
+import { randomBytes } from "node:crypto";
+import type { Result } from "../diagnostics.ts";
+import { failure, success } from "../diagnostics.ts";
+import type { Machine } from "../project/project.ts";
+import { describe } from "./problems.ts";
+import { parseRecords, RecordReader, type RemoteRecord } from "./records.ts";
+import { remoteProgram } from "./remote/program.ts";
+import type { ConnectOptions, SshTarget, Transport } from "./transport.ts";
+
+export interface CallOptions {
+  readonly data?: string;
+  readonly onRecord?: (record: RemoteRecord) => void;
+  readonly timeoutMs?: number;
+}
+
+export interface RemoteAnswer {
+  readonly records: readonly RemoteRecord[];
+  /** The last record's word: `ok`, `unconfirmed`, `failed-unchanged`, `failed-reverted` … */
+  readonly done: string;
+  /** `problem` records: code and detail. */
+  readonly problems: readonly { readonly code: string; readonly detail: string }[];
+}
+
+/** Opens a connection; `src/push/ssh` has the real one. */
+export type Connect = (target: SshTarget, options: ConnectOptions) => Promise<Result<Transport>>;
+
+const MAX_ANSWER_BYTES = 400 << 20;
+
+/** How ssh shall reach a machine: machine.ini's settings; what it leaves out is `~/.ssh/config`'s. Pure. */
+export function sshTarget(machine: Machine): SshTarget {
+  return {
+    host: machine.host,
+    ...(machine.ssh.user ? { user: machine.ssh.user } : {}),
+    ...(machine.ssh.port ? { port: machine.ssh.port } : {}),
+    identityFiles: machine.ssh.identityFiles,
+  };
+}
+
+/** A name for this push's stage folder on the machine. */
+export function newSessionName(): string {
+  return randomBytes(8).toString("hex");
+}
+
+/** True if commands need sudo to write below /usr/local. Pure. */
+export function needsSudo(transport: Transport): boolean {
+  return transport.user !== "root";
+}
+
+/** Runs one verb. A failure means that no whole answer came; a refusal by the remote program is a success with problems. */
+export async function callRemote(
+  transport: Transport,
+  machine: string,
+  verb: string,
+  args: readonly string[],
+  options: CallOptions = {},
+): Promise<Result<RemoteAnswer>> {
+  const program = remoteProgram(verb);
+  const size = Buffer.byteLength(program);
+  const words = [
+    ...(needsSudo(transport) ? ["sudo", "-n", "--"] : []),
+    "bash",
+    "--norc",
+    "-c",
+    `LABCTL_PROGRAM=$(head -c ${size}); eval "$LABCTL_PROGRAM"`,
+    "labctl",
+    verb,
+    ...args,
+  ];
+  const reader = new RecordReader();
+  const result = await transport.exec(words.map(shellQuote).join(" "), {
+    stdin: program + (options.data ?? ""),
+    maxStdoutBytes: MAX_ANSWER_BYTES,
+    ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
+    ...(options.onRecord
+      ? {
+          onStdout: (chunk: Buffer) => {
+            for (const record of reader.push(chunk)) options.onRecord?.(record);
+          },
+        }
+      : {}),
+  });
+  if (!result.ok) return result;
+  const { stdout, stderr, status } = result.value;
+  const records = parseRecords(stdout);
+  const done = records.findLast((r) => r.name === "done")?.fields[0];
+  if (done === undefined) {
+    return failure(
+      describe({
+        kind: "no-answer",
+        machine,
+        label: transport.label,
+        verb,
+        status,
+        stderr,
+        stdout: stdout.subarray(0, 400).toString("utf8"),
+      }),
+    );
+  }
+  const problems = records
+    .filter((r) => r.name === "problem")
+    .map((r) => ({ code: r.fields[0] ?? "", detail: r.fields.slice(1).join(" ") }));
+  return success({ records, done, problems });
+}
+
+/** One word for the remote user's shell. Pure. */
+export function shellQuote(word: string): string {
+  return /^[A-Za-z0-9_./:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}

@@ -1,0 +1,206 @@
+/**
+ * Connects, asks the machine what it is, and makes the plan: everything up to the point where something would change.
+ * One round trip where this host's memory of the machine is right; up to three where it is not.
+ */
+import { performance } from "node:perf_hooks";
+import type { Manifest } from "../build/manifest.ts";
+import type { Result } from "../diagnostics.ts";
+import { failure, success } from "../diagnostics.ts";
+import type { AbsPath, FileHash, GenerationId, RelPath } from "../paths.ts";
+import { affectedUnits } from "../units/affected.ts";
+import { readUnitSet } from "../units/unit-set.ts";
+import type { KnownTrees } from "./known-trees.ts";
+import { changedPaths, type PushPlan, planPush } from "./plan.ts";
+import { type Probe, readProbe } from "./probe.ts";
+import { describe } from "./problems.ts";
+import type { OnPushEvent } from "./push-event.ts";
+import { callRemote, newSessionName } from "./session.ts";
+import type { Transport } from "./transport.ts";
+import { diffTrees, type FileChange } from "./tree-diff.ts";
+import { readBuiltTexts, recallTexts, treeView, type UnitTexts } from "./tree-view.ts";
+import { daemonsFor } from "./triggers.ts";
+
+/** The tree that the machine shall have. */
+export interface WantedTree {
+  readonly manifest: Manifest;
+  readonly id: GenerationId;
+  /** Where its files are here; undefined: only the machine has them (rollback). */
+  readonly folder?: AbsPath;
+  /** Texts of its unit files where `folder` is undefined. */
+  readonly texts?: UnitTexts;
+}
+
+export interface Survey {
+  readonly plan: PushPlan;
+  readonly probe: Probe;
+  readonly session: string;
+}
+
+/** `before` of the machine's generation as far as this host knows it. */
+interface Before {
+  readonly id: GenerationId | undefined;
+  readonly manifest: Manifest | undefined;
+}
+
+/** Makes the plan over an open connection. Changes nothing on the machine but an empty stage folder. */
+export async function surveyMachine(
+  transport: Transport,
+  machine: string,
+  wanted: WantedTree,
+  known: KnownTrees,
+  onEvent: OnPushEvent,
+): Promise<Result<Survey>> {
+  const startedAt = performance.now();
+  const session = newSessionName();
+  const builtTexts = wanted.folder
+    ? readBuiltTexts(wanted.manifest, wanted.folder)
+    : (wanted.texts ?? new Map<string, string>());
+  const after = readUnitSet(treeView(wanted.manifest, builtTexts));
+  const built = { manifest: wanted.manifest, texts: builtTexts };
+  const recall = (hash: FileHash): string | undefined => known.text(hash);
+
+  const believedId = known.lastSeen(machine);
+  let before: Before = {
+    id: believedId,
+    manifest: believedId === wanted.id ? wanted.manifest : believedId && known.manifest(believedId),
+  };
+  let recalled = recallTexts(before.manifest, built, recall, new Set());
+  let changes = diffTrees(before.manifest, wanted.manifest);
+  const ask = (): string[] => unitsToAsk(before.manifest, recalled.texts, after, changes);
+  let asked = ask();
+  const first = await probeMachine(
+    transport,
+    machine,
+    wanted,
+    session,
+    before.manifest ? before.id : undefined,
+    asked,
+  );
+  if (!first.ok) return first;
+  let probe = first.value;
+  for (const what of probe.recovered) onEvent({ kind: "recovered", what });
+  const refusal = unfit(probe, machine, transport.label);
+  if (refusal) return failure(refusal);
+
+  if (probe.generation?.id !== before.id || (probe.generation && !before.manifest)) {
+    before = {
+      id: probe.generation?.id,
+      manifest: probe.manifest ?? (probe.generation?.id === wanted.id ? wanted.manifest : undefined),
+    };
+    if (probe.generation && !before.manifest)
+      return failure(describe({ kind: "bad-probe", machine, label: transport.label }));
+  }
+  const drifted = driftedPaths(probe, before.manifest);
+  recalled = recallTexts(before.manifest, built, recall, drifted);
+  if (recalled.missing.length > 0) {
+    const fetched = await fetchTexts(transport, machine, recalled.missing);
+    if (!fetched.ok) return fetched;
+    for (const [path, text] of fetched.value) recalled.texts.set(path, text);
+  }
+  changes = diffTrees(before.manifest, wanted.manifest, drifted);
+  const now = ask();
+  if (now.some((unit) => !asked.includes(unit))) {
+    asked = now;
+    const again = await probeMachine(transport, machine, wanted, session, probe.generation?.id, asked);
+    if (!again.ok) return again;
+    if (again.value.generation?.id !== probe.generation?.id) {
+      return failure(
+        describe({
+          kind: "remote",
+          machine,
+          verb: "probe",
+          done: "failed-unchanged",
+          code: "generation-moved",
+          detail: String(again.value.generation?.number ?? 0),
+          more: [],
+        }),
+      );
+    }
+    probe = again.value;
+  }
+  if (probe.generation && before.manifest) known.rememberSeen(machine, probe.generation.id);
+  const set = readUnitSet(treeView(before.manifest, recalled.texts));
+  const plan = planPush({
+    manifest: wanted.manifest,
+    id: wanted.id,
+    probe: { ...probe, drifted },
+    changes,
+    before: set,
+    after,
+  });
+  onEvent({ kind: "planned", plan, ms: performance.now() - startedAt });
+  return success({ plan, probe, session });
+}
+
+function unitsToAsk(
+  manifest: Manifest | undefined,
+  texts: UnitTexts,
+  after: ReturnType<typeof readUnitSet>,
+  changes: readonly FileChange[],
+): string[] {
+  const before = readUnitSet(treeView(manifest, texts));
+  return [...affectedUnits(before, after, changedPaths(changes)), ...daemonsFor(changes).map((d) => d.unit)];
+}
+
+async function probeMachine(
+  transport: Transport,
+  machine: string,
+  wanted: WantedTree,
+  session: string,
+  knownId: GenerationId | undefined,
+  units: readonly string[],
+): Promise<Result<Probe>> {
+  const data = [
+    ...units.map((u) => `unit\t${u}`),
+    ...wanted.manifest.packages.map((p) => `package\t${p.name}`),
+  ]
+    .map((l) => `${l}\n`)
+    .join("");
+  // Any other id makes the machine send its manifest.
+  const args = ["--stage", session, "--manifest-unless", knownId ?? "none", "--stdin"];
+  const answer = await callRemote(transport, machine, "probe", args, { data, timeoutMs: 60_000 });
+  if (!answer.ok) return answer;
+  const [first] = answer.value.problems;
+  const probe = readProbe(answer.value.records);
+  if (probe?.notWritable !== undefined) return success(probe);
+  if (first && answer.value.done !== "ok") {
+    return failure(
+      describe({ kind: "remote", machine, verb: "probe", done: answer.value.done, ...first, more: [] }),
+    );
+  }
+  return probe ? success(probe) : failure(describe({ kind: "bad-probe", machine, label: transport.label }));
+}
+
+function unfit(probe: Probe, machine: string, label: string) {
+  if (probe.systemdVersion === 0) return describe({ kind: "no-systemd", machine, label });
+  if (probe.notWritable !== undefined)
+    return describe({ kind: "not-writable", machine, label, why: probe.notWritable });
+  if (!probe.hasRsync) return describe({ kind: "rsync-missing", machine, label });
+  if (probe.undo) return describe({ kind: "undo-waits", machine, ...probe.undo });
+  return undefined;
+}
+
+/** Where the machine listed only a part of what drifted, everything counts as drifted. */
+function driftedPaths(probe: Probe, manifest: Manifest | undefined): Set<string> {
+  if (!probe.driftCut) return new Set(probe.drifted);
+  return new Set(manifest?.entries.map((e) => e.path));
+}
+
+/** What the machine has at these paths; those that are gone or no text are left out. */
+async function fetchTexts(
+  transport: Transport,
+  machine: string,
+  paths: readonly RelPath[],
+): Promise<Result<ReadonlyMap<string, string>>> {
+  const answer = await callRemote(transport, machine, "read", [], {
+    data: paths.map((p) => `${p}\n`).join(""),
+  });
+  if (!answer.ok) return answer;
+  const out = new Map<string, string>();
+  for (const record of answer.value.records) {
+    const path = record.fields[0];
+    if (record.name === "file" && path !== undefined && record.data)
+      out.set(path, record.data.toString("utf8"));
+  }
+  return success(out);
+}

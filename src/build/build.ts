@@ -3,14 +3,14 @@
  * what each phase does stands in its own file. Opens no connection, reads nothing outside the repository, the built-in
  * layers and the cache.
  */
-import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import type { Diagnostic, Result } from "../diagnostics.ts";
 import { failure, sortDiagnostics, success } from "../diagnostics.ts";
 import { readFacts } from "../facts/read-facts.ts";
 import { type Blake3, blake3 } from "../hash.ts";
-import type { AbsPath, GenerationId } from "../paths.ts";
+import type { AbsPath, GenerationId, RelPath } from "../paths.ts";
 import type { Machine, Project } from "../project/project.ts";
 import { readProject } from "../project/read-project.ts";
 import { selectMachines } from "../project/select-machines.ts";
@@ -22,15 +22,23 @@ import { executeMachine, type PreparedMachine, prepareMachine, type Tools } from
 import { manifestText } from "./manifest.ts";
 import { type OutputTree, outputTree, type TwinIndex, twinKey } from "./output-tree.ts";
 import { overlay } from "./overlay.ts";
+import { type Parts, partReader } from "./parts.ts";
 import type { BuildStep } from "./plan.ts";
 import { describe } from "./problems.ts";
 import { projectDisk } from "./project-disk.ts";
 import { treeReader } from "./read-tree.ts";
 import { formatReason } from "./reason.ts";
 import { type Renderer, renderer } from "./render.ts";
-import { ABSENT, isRacy, readSignature, signatureOf } from "./signature.ts";
-import { sourceHashes } from "./source-hashes.ts";
-import { type BuildState, type MachineState, readState, STATE_VERSION, writeState } from "./state.ts";
+import { ABSENT, lastingSignature, lookAt, readSignature, type Signature, UNTRUSTED } from "./signature.ts";
+import { type SourceHashes, sourceHashes } from "./source-hashes.ts";
+import {
+  type BuildState,
+  type MachineState,
+  type OutputRecord,
+  readState,
+  STATE_VERSION,
+  writeState,
+} from "./state.ts";
 
 /** How long a second build waits for the first. */
 const LOCK_PATIENCE_MS = 30_000;
@@ -106,7 +114,8 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
   if (problems.length > 0 || !facts.ok) return failure(...unique(sortDiagnostics(problems)));
   phase("read");
 
-  const tools = makeTools(root, project.value, hashes, b3);
+  const parts = partReader(project.value, hashes, b3, readAtMs);
+  const tools = makeTools(root, hashes, parts, b3);
   const temporary = join(layout.treesFolder, ".new") as AbsPath;
   rmSync(temporary, { recursive: true, force: true });
   mkdirSync(temporary, { recursive: true });
@@ -149,12 +158,19 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
     const generation = b3.hash(text) as string as GenerationId;
     const file = layout.manifest(machine.name);
     const known = state?.machines[machine.name];
-    if (known?.generation !== generation || readSignature(file) !== known.manifestSignature) {
+    const untouched = known?.generation === generation && readSignature(file) === known.manifestSignature;
+    if (!untouched && !holds(file, text)) {
       const temp = join(temporary, `manifest-${machine.name}`);
       writeFileSync(temp, text);
+      if (lookAt(file)?.isDirectory()) rmSync(file, { recursive: true });
       renameSync(temp, file);
     }
-    states[machine.name] = { generation, manifestSignature: readSignature(file), outputs: executed.outputs };
+    states[machine.name] = {
+      generation,
+      manifestSignature: readSignature(file),
+      rootSignature: UNTRUSTED,
+      outputs: executed.outputs,
+    };
     results.push({
       machine: machine.name,
       generation,
@@ -166,7 +182,9 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
     });
   }
   // A hard link made for a later machine moved the ctime of an earlier one's file.
-  for (const { tree, machine } of prepared) states[machine.name] = refreshed(states[machine.name], tree);
+  for (const { tree, machine } of prepared) {
+    states[machine.name] = settled(states[machine.name], tree, layout.manifest(machine.name));
+  }
   rmSync(temporary, { recursive: true, force: true });
   removeForgotten(layout.treesFolder, project.value, states);
   phase("act");
@@ -177,7 +195,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
   for (const name of removedMachines) delete states[name];
   writeState(
     layout.stateFile,
-    newState(request, machines, disk, reader.watched, hashes, states, tools.partFile),
+    newState(request, machines, [reader.watched, disk.watched, parts.watched], hashes, states),
   );
   phase("save");
   return success({
@@ -223,60 +241,44 @@ function stepLines(steps: readonly BuildStep[]): MachineBuild["steps"] {
   }));
 }
 
-function refreshed(state: MachineState | undefined, tree: OutputTree): MachineState {
+/** The machine's state as the next run may trust it, taken after everything was written. */
+function settled(state: MachineState | undefined, tree: OutputTree, manifest: string): MachineState {
   if (!state) throw new Error("a machine was built without a state");
-  let changed: Record<string, MachineState["outputs"][string]> | undefined;
+  const nowMs = Date.now();
+  const outputs = new Map<string, OutputRecord>();
   for (const [path, record] of Object.entries(state.outputs)) {
-    if (record.type !== "file") continue;
-    const now = tree.signature(path as never);
-    if (now === record.signature) continue;
-    changed ??= { ...state.outputs };
-    changed[path] = { ...record, signature: now };
+    const signature = tree.lasting(path as RelPath, record, nowMs);
+    outputs.set(path, signature === record.signature ? record : { ...record, signature });
   }
-  return changed ? { ...state, outputs: changed } : state;
+  return {
+    ...state,
+    manifestSignature: lastingSignature(lookAt(manifest), state.manifestSignature, nowMs),
+    rootSignature: lastingSignature(lookAt(tree.root), ABSENT, nowMs),
+    outputs: Object.fromEntries(outputs),
+  };
 }
 
-function makeTools(
-  root: AbsPath,
-  project: Project,
-  hashes: ReturnType<typeof sourceHashes>,
-  b3: Blake3,
-): Tools {
-  const layerFolders = new Map(
-    project.machines.flatMap((m) => m.layers.map((l) => [l.name as string, l.folder as string])),
-  );
-  const partialFile = (name: string): string | undefined => {
-    const [layer = "", ...rest] = name.split("/");
-    const folder = layer === "machine" ? undefined : layerFolders.get(layer);
-    const path = rest.join("/");
-    if (folder === undefined || path === "" || path.split("/").includes("..")) return undefined;
-    return join(folder, "_partials", `${path}.hbs`);
-  };
-  const partFile = (name: string): string | undefined => (name.startsWith("/") ? name : partialFile(name));
+function makeTools(root: AbsPath, hashes: SourceHashes, parts: Parts, b3: Blake3): Tools {
   let rendering: Renderer | undefined;
   let bundling: Bundler | undefined;
-  const text = (s: string): string => b3.hash(s);
   return {
     b3,
     hashes,
+    parts,
     renderer: () => {
-      rendering ??= renderer((name) => {
-        const file = partialFile(name);
-        if (file === undefined || readSignature(file) === ABSENT) return undefined;
-        return { text: readFileSync(file, "utf8"), file: `layers/${name.replace("/", "/_partials/")}.hbs` };
-      }, text);
+      rendering ??= renderer(parts.partial, (text) => b3.hash(text));
       return rendering;
     },
     bundler: () => {
       bundling ??= bundler(root);
       return bundling;
     },
-    partFile,
-    partHash: (name) => {
-      const file = partFile(name);
-      return file === undefined ? undefined : hashes.ofPath(file);
-    },
   };
+}
+
+/** True if a regular file of these very bytes stands there. */
+function holds(file: string, text: string): boolean {
+  return lookAt(file)?.isFile() === true && readFileSync(file, "utf8") === text;
 }
 
 /** A machine that the repository no longer has leaves no tree behind. */
@@ -286,39 +288,27 @@ function removeForgotten(
   states: Readonly<Record<string, MachineState>>,
 ): void {
   for (const name of readdirSync(treesFolder)) {
-    // Only what an earlier build recorded is labctl's to remove.
-    if (states[name] && !project.machines.some((m) => m.name === name))
+    // Only what a build recorded or wrote is labctl's to remove.
+    const ours = states[name] !== undefined || existsSync(join(treesFolder, name, "manifest.json"));
+    if (ours && !project.machines.some((m) => m.name === name))
       rmSync(join(treesFolder, name), { recursive: true, force: true });
   }
 }
 
+type Watched = ReadonlyMap<AbsPath, { readonly signature: Signature; readonly racy: boolean }>;
+
 function newState(
   request: BuildRequest,
   machines: readonly Machine[],
-  disk: ReturnType<typeof projectDisk>,
-  read: ReadonlyMap<AbsPath, { signature: string; racy: boolean }>,
-  hashes: ReturnType<typeof sourceHashes>,
+  looked: readonly Watched[],
+  hashes: SourceHashes,
   states: Record<string, MachineState>,
-  partFile: (name: string) => string | undefined,
 ): BuildState {
-  const watched: Record<string, string> = {};
+  const watched: Record<string, Signature> = {};
   const absent: string[] = [];
-  for (const [path, { signature, racy }] of read) watched[path] = racy ? ABSENT : signature;
-  for (const [path, { signature, racy }] of disk.watched) {
+  for (const [path, { signature, racy }] of looked.flatMap((w) => [...w])) {
     if (signature === ABSENT) absent.push(path);
-    else watched[path] = racy ? ABSENT : signature;
-  }
-  // Partials and imports are looked up by name, not walked.
-  for (const m of machines) {
-    for (const record of Object.values(states[m.name]?.outputs ?? {})) {
-      for (const name of Object.keys(record.parts ?? {})) {
-        const file = partFile(name);
-        if (file === undefined) continue;
-        const stats = lstatSync(file, { throwIfNoEntry: false });
-        if (!stats) absent.push(file);
-        else watched[file] = isRacy(stats, Date.now()) ? ABSENT : signatureOf(stats);
-      }
-    }
+    else watched[path] = racy ? UNTRUSTED : signature;
   }
   return {
     version: STATE_VERSION,

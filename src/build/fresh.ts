@@ -3,12 +3,12 @@
  * has its signature. Must stay light: it is all that a build with nothing to do loads.
  */
 
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { performance } from "node:perf_hooks";
 import type { MachineName } from "../paths.ts";
 import type { BuildRequest, BuildResult, MachineBuild } from "./build-result.ts";
 import { buildLayout } from "./layout.ts";
-import { ABSENT, readSignature } from "./signature.ts";
+import { ABSENT, lookAt, readSignature } from "./signature.ts";
 import { type BuildState, readState } from "./state.ts";
 
 /** Undefined: something may have changed, or the last build did not cover what is asked now. Reads; writes nothing. */
@@ -25,8 +25,7 @@ export function checkFresh(request: BuildRequest): BuildResult | undefined {
   let looked = 0;
   for (const path in state.watched) {
     looked++;
-    const recorded = state.watched[path];
-    if (recorded === ABSENT || readSignature(path) !== recorded) return undefined;
+    if (readSignature(path) !== state.watched[path]) return undefined;
   }
   for (const path of state.absent) {
     looked++;
@@ -38,6 +37,9 @@ export function checkFresh(request: BuildRequest): BuildResult | undefined {
     const machine = state.machines[name];
     if (!machine || readSignature(layout.manifest(name)) !== machine.manifestSignature) return undefined;
     const root = layout.tree(name);
+    if (readSignature(root) !== machine.rootSignature) return undefined;
+    // A tree that was moved away and linked keeps its root's signature.
+    if (![dirname(root), layout.machineFolder(name)].every((f) => lookAt(f)?.isDirectory())) return undefined;
     let files = 0;
     for (const path in machine.outputs) {
       const record = machine.outputs[path];

@@ -3,7 +3,8 @@
  * Contents of all templates are produced before the first output changes, so a broken template changes nothing.
  */
 import { readFileSync } from "node:fs";
-import type { Diagnostic } from "../diagnostics.ts";
+import { dirname } from "node:path";
+import { type Diagnostic, failure, type Result, success } from "../diagnostics.ts";
 import type { FactValue } from "../facts/fact.ts";
 import type { MachineFacts } from "../facts/read-facts.ts";
 import type { Blake3 } from "../hash.ts";
@@ -13,11 +14,13 @@ import type { Bundler } from "./bundle.ts";
 import { MANIFEST_VERSION, type Manifest, type ManifestEntry } from "./manifest.ts";
 import type { OutputTree } from "./output-tree.ts";
 import type { PlannedOutput } from "./overlay.ts";
+import type { Parts } from "./parts.ts";
 import { type BuildStep, planBuild } from "./plan.ts";
 import { describe } from "./problems.ts";
 import type { Renderer } from "./render.ts";
+import { isRacy, lookAt } from "./signature.ts";
 import type { SourceHashes } from "./source-hashes.ts";
-import type { MachineState, OutputRecord } from "./state.ts";
+import { type MachineState, type OutputRecord, recordOf } from "./state.ts";
 import { type ReadToken, tokenNow } from "./template-scope.ts";
 
 /** Files up to this size are read whole, and checked against their planned hash while they are copied. */
@@ -35,10 +38,7 @@ export interface Tools {
   readonly hashes: SourceHashes;
   readonly renderer: () => Renderer;
   readonly bundler: () => Bundler;
-  /** Hash of a partial `layer/name` or an imported file; undefined if it is gone. */
-  partHash(name: string): FileHash | undefined;
-  /** Absolute path of a partial or import; undefined if no such layer is in use. */
-  partFile(name: string): string | undefined;
+  readonly parts: Parts;
 }
 
 /** What a template or program became. */
@@ -92,7 +92,7 @@ export function prepareMachine(
     sourceHash: (output) => tools.hashes.of(sourceFile(output)),
     tokenNow: (path, before) => tokenNow(facts, path, before, hashText),
     factOrigin: (path) => originOf(input.facts, path),
-    partHash: tools.partHash,
+    partHash: tools.parts.hash,
     outputCondition: (path, record) => tree.condition(path, record),
     strangers: tree.strangers(records),
   });
@@ -103,23 +103,43 @@ export function prepareMachine(
       if ("code" in result) problems.push(result);
       else produced.set(step.output.path, result);
     } else if (step.action === "bundle") {
-      const bundled = tools.bundler().bundle(sourceFile(step.output));
-      if (!bundled.ok) problems.push(...bundled.problems);
-      else {
-        const { data, inputs } = bundled.value;
-        const parts = Object.fromEntries(
-          inputs.map((file) => [file, tools.partHash(file) ?? ("" as FileHash)]),
-        );
-        produced.set(step.output.path, {
-          data,
-          hash: tools.b3.hash(data),
-          sourceHash: tools.hashes.of(sourceFile(step.output)),
-          parts,
-        });
-      }
+      const result = produceBundle(step.output, tools);
+      if (result.ok) produced.set(step.output.path, result.value);
+      else problems.push(...result.problems);
     }
   }
   return { input, steps, produced };
+}
+
+/** A bundle is right only if no input changed while it was made: their hashes before and after must agree. */
+const BUNDLE_ATTEMPTS = 5;
+
+function produceBundle(output: PlannedOutput, tools: Tools): Result<Produced> {
+  const source = sourceFile(output);
+  let before: Readonly<Record<string, FileHash>> | undefined;
+  for (let attempt = 0; attempt < BUNDLE_ATTEMPTS; attempt++) {
+    const startedAtMs = Date.now();
+    const bundled = tools.bundler().bundle(source);
+    if (!bundled.ok) return bundled;
+    const { data, inputs } = bundled.value;
+    const names = [...inputs, ...new Set([source.file, ...inputs].map((file) => `${dirname(file)}/`))];
+    for (const file of [source.file, ...inputs]) tools.parts.forget(file);
+    const parts = Object.fromEntries(names.map((name) => [name, hashOfPart(tools, name)]));
+    const sourceHash = hashOfPart(tools, source.file);
+    const now = { ...parts, [source.file]: sourceHash };
+    const calm = [source.file, ...inputs].every((file) => {
+      const stats = lookAt(file);
+      return stats !== undefined && !isRacy(stats, startedAtMs);
+    });
+    if (calm || (before && JSON.stringify(before) === JSON.stringify(now)))
+      return success({ data, hash: tools.b3.hash(data), sourceHash, parts });
+    before = now;
+  }
+  return failure(describe({ kind: "changed-while-read", place: { file: output.source } }));
+}
+
+function hashOfPart(tools: Tools, name: string): FileHash {
+  return tools.parts.hash(name) ?? ("" as FileHash);
 }
 
 function produceRendering(
@@ -128,9 +148,9 @@ function produceRendering(
   facts: Readonly<Record<string, FactValue>>,
   tools: Tools,
 ): Produced | Diagnostic {
-  const source = sourceFile(output);
+  const template = readFileSync(sourceFile(output).file);
   const rendering = tools.renderer().render({
-    template: { text: readFileSync(source.file, "utf8"), file: output.source },
+    template: { text: template.toString("utf8"), file: output.source },
     layer: output.layer,
     machine: input.machine.name,
     facts,
@@ -138,13 +158,11 @@ function produceRendering(
   });
   if (!rendering.ok) return rendering.problem;
   const data = Buffer.from(rendering.text);
-  const parts = Object.fromEntries(
-    rendering.partials.map((name) => [name, tools.partHash(name) ?? ("" as FileHash)]),
-  );
+  const parts = Object.fromEntries(rendering.partials.map((name) => [name, hashOfPart(tools, name)]));
   return {
     data,
     hash: tools.b3.hash(data),
-    sourceHash: tools.hashes.of(source),
+    sourceHash: tools.b3.hash(template),
     reads: Object.fromEntries(rendering.reads),
     parts,
   };
@@ -158,36 +176,36 @@ export function executeMachine(
   problems: Diagnostic[],
 ): ExecutedMachine {
   const { input, steps, produced } = prepared;
-  const outputs: Record<string, OutputRecord> = { ...input.before?.outputs };
+  const outputs = new Map(Object.entries(input.before?.outputs ?? {}));
   let written = 0;
   let removed = 0;
   for (const step of steps) {
     if (step.action === "remove") {
       tree.remove(step.path);
-      delete outputs[step.path];
+      outputs.delete(step.path);
       removed++;
       continue;
     }
     const { output } = step;
     const path = output.path;
     const base = { mode: output.mode, source: output.source, signature: "" };
-    const record = input.before?.outputs[path];
+    const record = recordOf(input.before?.outputs, path);
     switch (step.action) {
       case "mkdir":
         tree.writeFolder(path, output.mode);
-        outputs[path] = { ...base, type: "dir", content: "", sizeBytes: 0 };
+        outputs.set(path, { ...base, type: "dir", content: "", sizeBytes: 0 });
         written++;
         break;
       case "link": {
         const target = output.content.kind === "link" ? output.content.target : "";
         tree.writeLink(path, target);
-        outputs[path] = {
+        outputs.set(path, {
           ...base,
           type: "link",
           content: target,
           sizeBytes: 0,
           signature: tree.signature(path),
-        };
+        });
         written++;
         break;
       }
@@ -197,13 +215,13 @@ export function executeMachine(
           problems.push(copied);
           break;
         }
-        outputs[path] = {
+        outputs.set(path, {
           ...base,
           type: "file",
           content: copied.hash,
           sizeBytes: copied.sizeBytes,
           signature: tree.signature(path),
-        };
+        });
         written++;
         break;
       }
@@ -220,7 +238,7 @@ export function executeMachine(
           tree.writeFile(path, result.data, output.mode, result.hash);
           written++;
         }
-        outputs[path] = {
+        outputs.set(path, {
           ...base,
           type: "file",
           content: result.hash,
@@ -229,21 +247,20 @@ export function executeMachine(
           ...(result.reads ? { reads: result.reads } : {}),
           parts: result.parts,
           signature: tree.signature(path),
-        };
+        });
         break;
       }
     }
   }
-  refreshSignatures(outputs, tree);
-  return { outputs, manifest: manifestOf(input, outputs), written, removed };
-}
-
-/** Folders and hard-linked siblings got new time stamps from what happened around them. */
-function refreshSignatures(outputs: Record<string, OutputRecord>, tree: OutputTree): void {
-  for (const [path, record] of Object.entries(outputs)) {
-    const now = tree.signature(path as RelPath);
-    if (now !== record.signature) outputs[path] = { ...record, signature: now };
+  // An output that needed no step may still come from elsewhere: equal bytes, copied where they were rendered.
+  for (const { path, content, source } of input.outputs) {
+    const record = outputs.get(path);
+    if (!record || content.kind === "render" || content.kind === "bundle") continue;
+    if (record.source === source && record.sourceHash === undefined) continue;
+    const { type, mode, content: bytes, sizeBytes, signature } = record;
+    outputs.set(path, { type, mode, content: bytes, sizeBytes, signature, source });
   }
+  return { outputs: Object.fromEntries(outputs), manifest: manifestOf(input, outputs), written, removed };
 }
 
 function copySource(
@@ -265,7 +282,7 @@ function copySource(
   return { hash, sizeBytes: source.sizeBytes };
 }
 
-function manifestOf(input: MachineInput, outputs: Readonly<Record<string, OutputRecord>>): Manifest {
+function manifestOf(input: MachineInput, outputs: ReadonlyMap<string, OutputRecord>): Manifest {
   const packages = new Map<string, Manifest["packages"][number]>();
   for (const layer of input.machine.layers) {
     for (const name of layer.packages)
@@ -273,7 +290,7 @@ function manifestOf(input: MachineInput, outputs: Readonly<Record<string, Output
   }
   const entries: ManifestEntry[] = [];
   for (const output of input.outputs) {
-    const record = outputs[output.path];
+    const record = outputs.get(output.path);
     if (!record) continue;
     const facts: Record<string, string | null> = {};
     for (const [path, token] of Object.entries(record.reads ?? {})) {

@@ -7,20 +7,20 @@ import {
   constants,
   copyFileSync,
   linkSync,
-  lstatSync,
   mkdirSync,
   readdirSync,
   readlinkSync,
   renameSync,
   rmSync,
+  type Stats,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { Blake3 } from "../hash.ts";
-import { type AbsPath, foldersAbove, type RelPath } from "../paths.ts";
-import { readSignature, type Signature, signatureOf } from "./signature.ts";
-import type { OutputRecord } from "./state.ts";
+import { type AbsPath, compareBytes, foldersAbove, type RelPath } from "../paths.ts";
+import { lastingSignature, lookAt, readSignature, type Signature, signatureOf } from "./signature.ts";
+import { type OutputRecord, recordOf } from "./state.ts";
 
 /** Output of one content and mode that others may be hard links of. */
 export type TwinIndex = Map<string, string>;
@@ -30,6 +30,8 @@ export function twinKey(content: string, mode: number): string {
 }
 
 export interface OutputTree {
+  /** Absolute. */
+  readonly root: AbsPath;
   /** Against its record; looks at the bytes where the signature alone can't tell. */
   condition(path: RelPath, record: OutputRecord): "clean" | "missing" | "edited";
   /** Paths on disk that `records` does not have, in folders that changed since; everything if `records` is undefined. */
@@ -40,21 +42,48 @@ export interface OutputTree {
   writeLink(path: RelPath, target: string): void;
   writeFolder(path: RelPath, mode: number): void;
   remove(path: RelPath): void;
+  /** Right after a write. */
   signature(path: RelPath): Signature;
+  /** What to keep for the next run; `record` is what the output was found or made to be. */
+  lasting(path: RelPath, record: OutputRecord, nowMs: number): Signature;
 }
 
 /** `temporary` must be on the file system of `root`. `twins` is shared by all trees of a run. */
 export function outputTree(root: AbsPath, temporary: AbsPath, twins: TwinIndex, b3: Blake3): OutputTree {
-  mkdirSync(root, { recursive: true });
+  for (const folder of [dirname(dirname(root)), dirname(root), root]) {
+    const there = lookAt(folder);
+    if (there && !there.isDirectory()) rmSync(folder);
+    if (!there?.isDirectory()) mkdirSync(folder);
+  }
   const at = (path: string): string => join(root, path);
+  // Folders of the tree that something else stands in for: what lies "below" a link is not the tree's.
   const badFolders = new Set<string>();
+  // Signatures of outputs whose bytes were looked at and found right.
+  const seen = new Map<string, Signature>();
+  /** A folder's time stamps move whenever a name in it comes or goes; only type and mode are its own. */
+  const looksLike = (file: string, stats: Stats, record: OutputRecord): boolean => {
+    const mode = stats.mode & 0o777;
+    switch (record.type) {
+      case "dir":
+        return stats.isDirectory() && mode === folderOnDisk(record.mode);
+      case "link":
+        return stats.isSymbolicLink() && readlinkSync(file) === record.content;
+      case "file":
+        return (
+          stats.isFile() &&
+          mode === onDisk(record.mode) &&
+          stats.size === record.sizeBytes &&
+          b3.hashFile(file).hash === record.content
+        );
+    }
+  };
   let counter = 0;
   const fresh = (): string => join(temporary, `${process.pid}-${counter++}`);
 
   /** Renames into place; whatever of another type stands there goes first. */
   const install = (from: string, path: RelPath): void => {
     const to = at(path);
-    const there = lstatSync(to, { throwIfNoEntry: false });
+    const there = lookAt(to);
     if (there?.isDirectory()) rmSync(to, { recursive: true });
     renameSync(from, to);
   };
@@ -80,39 +109,27 @@ export function outputTree(root: AbsPath, temporary: AbsPath, twins: TwinIndex, 
   };
 
   return {
+    root,
     condition: (path, record) => {
       if (foldersAbove(path).some((f) => badFolders.has(f))) return "missing";
-      const stats = lstatSync(at(path), { throwIfNoEntry: false });
+      const stats = lookAt(at(path));
       if (!stats) {
         if (record.type === "dir") badFolders.add(path);
         return "missing";
       }
-      if (signatureOf(stats) === record.signature) return "clean";
-      const mode = stats.mode & 0o777;
-      switch (record.type) {
-        case "dir": {
-          // A folder's time stamps move whenever a name in it comes or goes; only type and mode are its own.
-          if (stats.isDirectory()) return mode === onDisk(record.mode) ? "clean" : "edited";
-          badFolders.add(path);
-          return "edited";
-        }
-        case "link":
-          return stats.isSymbolicLink() && readlinkSync(at(path)) === record.content ? "clean" : "edited";
-        case "file":
-          return stats.isFile() &&
-            mode === record.mode &&
-            stats.size === record.sizeBytes &&
-            b3.hashFile(at(path)).hash === record.content
-            ? "clean"
-            : "edited";
-      }
+      const signature = signatureOf(stats);
+      if (signature === record.signature) return "clean";
+      if (record.type === "dir" && !stats.isDirectory()) badFolders.add(path);
+      if (!looksLike(at(path), stats, record)) return "edited";
+      seen.set(path, signature);
+      return "clean";
     },
     strangers: (records) => {
       const out: RelPath[] = [];
       const walk = (folder: string): void => {
         for (const item of readdirSync(at(folder), { withFileTypes: true })) {
           const path = folder === "" ? item.name : `${folder}/${item.name}`;
-          const record = records?.[path];
+          const record = recordOf(records, path);
           if (!record) out.push(path as RelPath);
           if (item.isDirectory() && record?.type !== "dir") walk(path);
         }
@@ -122,10 +139,12 @@ export function outputTree(root: AbsPath, temporary: AbsPath, twins: TwinIndex, 
         return out;
       }
       walk("");
-      for (const [path, record] of Object.entries(records)) {
-        if (record.type !== "dir") continue;
-        const now = lstatSync(at(path), { throwIfNoEntry: false });
-        if (now?.isDirectory() && signatureOf(now) !== record.signature) walk(path);
+      const folders = Object.keys(records).filter((path) => records[path]?.type === "dir");
+      for (const path of folders.sort(compareBytes)) {
+        if (foldersAbove(path).some((f) => badFolders.has(f))) continue;
+        const now = lookAt(at(path));
+        if (!now?.isDirectory()) badFolders.add(path);
+        else if (signatureOf(now) !== records[path]?.signature) walk(path);
       }
       return out;
     },
@@ -147,14 +166,35 @@ export function outputTree(root: AbsPath, temporary: AbsPath, twins: TwinIndex, 
       install(temp, path);
     },
     writeFolder: (path, mode) => {
-      const there = lstatSync(at(path), { throwIfNoEntry: false });
+      const there = lookAt(at(path));
       if (there && !there.isDirectory()) rmSync(at(path));
       if (!there?.isDirectory()) mkdirSync(at(path));
-      chmodSync(at(path), onDisk(mode));
+      chmodSync(at(path), folderOnDisk(mode));
     },
-    remove: (path) => rmSync(at(path), { recursive: true, force: true }),
+    remove: (path) => {
+      // Below a link there is nothing of the tree, and what is there belongs to someone else.
+      if (foldersAbove(path).some((f) => !lookAt(at(f))?.isDirectory())) return;
+      if (path.includes("\ufffd")) removeUndecodable(at(path));
+      else rmSync(at(path), { recursive: true, force: true });
+    },
     signature: (path) => readSignature(at(path)),
+    lasting: (path, record, nowMs) =>
+      lastingSignature(lookAt(at(path)), seen.get(path) ?? record.signature, nowMs),
   };
+}
+
+/** A name that is no UTF-8 can only be named by its bytes; every name that reads alike goes. */
+function removeUndecodable(path: string): void {
+  const folder = dirname(path);
+  for (const name of readdirSync(folder, { encoding: "buffer" })) {
+    if (join(folder, name.toString()) === path)
+      rmSync(Buffer.concat([Buffer.from(`${folder}/`), name]), { recursive: true, force: true });
+  }
+}
+
+/** The user who builds must be able to work in a folder whatever its mode on the machine. */
+function folderOnDisk(mode: number): number {
+  return onDisk(mode) | 0o700;
 }
 
 /** Set-id and sticky bits are for the machine only: a copy here would be a set-id file of the user who builds. */

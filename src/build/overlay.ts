@@ -112,7 +112,7 @@ function candidateOf(
   const render = entry.type === "file" && entry.path.endsWith(".hbs");
   const bundle = entry.type === "file" && entry.path.endsWith(".ts") && !entry.path.endsWith(".d.ts");
   const path = render ? entry.path.slice(0, -4) : bundle ? `${entry.path.slice(0, -3)}.mjs` : entry.path;
-  const fault = pathFault(path);
+  const fault = path === "" || path.endsWith("/") ? "empty" : pathFault(path);
   if (fault) {
     problems.push(describe({ kind: "bad-path", fault, path, place: at }));
     return undefined;

@@ -6,9 +6,7 @@
 import { compareBytes, type FileHash, type RelPath } from "../paths.ts";
 import type { PlannedOutput } from "./overlay.ts";
 import type { Reason } from "./reason.ts";
-import type { Signature } from "./signature.ts";
-import { ABSENT } from "./signature.ts";
-import type { OutputRecord } from "./state.ts";
+import { type OutputRecord, recordOf } from "./state.ts";
 import type { ReadToken } from "./template-scope.ts";
 
 export type BuildStep =
@@ -51,10 +49,14 @@ export function planBuild(outputs: readonly PlannedOutput[], known: Knowledge): 
   for (const path of [...(Object.keys(records) as RelPath[]), ...known.strangers])
     if (!wanted.has(path)) gone.add(path);
   for (const path of [...gone].sort(compareBytes).reverse()) {
-    steps.push({ action: "remove", path, reason: { kind: "not-built", source: records[path]?.source } });
+    steps.push({
+      action: "remove",
+      path,
+      reason: { kind: "not-built", source: recordOf(records, path)?.source },
+    });
   }
   for (const output of outputs) {
-    const step = planOutput(output, records[output.path], known);
+    const step = planOutput(output, recordOf(records, output.path), known);
     if (step) steps.push(step);
   }
   return steps;
@@ -135,10 +137,4 @@ function contentReason(output: PlannedOutput, record: OutputRecord, known: Knowl
       return undefined;
     }
   }
-}
-
-/** An output's condition from its signature now and then; `edited` may still prove clean when its bytes are looked at. Pure. */
-export function conditionOf(now: Signature, recorded: Signature): "clean" | "missing" | "edited" {
-  if (now === ABSENT) return "missing";
-  return now === recorded ? "clean" : "edited";
 }

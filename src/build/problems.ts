@@ -114,7 +114,7 @@ export function describe(p: BuildProblem): Diagnostic {
         },
       );
     case "deref-outside":
-      return problem("deref-outside", `the \`!\` link points outside the repository: ${p.target}`, {
+      return problem("deref-outside", `the link points outside the repository: ${p.target}`, {
         place: p.place,
         notes: [`it leads to ${p.real}`],
         help: "copy what it points to into the repository; a build reads nothing outside of it",

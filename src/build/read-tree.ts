@@ -2,12 +2,13 @@
  * Walks a layer's or machine's folder with `lstat`, and resolves `!` links inside the repository.
  * Reads names and metadata only; must not read contents.
  */
-import { lstatSync, readdirSync, readlinkSync, realpathSync, type Stats } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { readdirSync, readlinkSync, realpathSync, type Stats } from "node:fs";
+import { basename, join } from "node:path";
 import type { Diagnostic } from "../diagnostics.ts";
 import { type AbsPath, compareBytes, type LayerName } from "../paths.ts";
+import { linksOnTheWay } from "./link-chain.ts";
 import { describe } from "./problems.ts";
-import { isRacy, type Signature, signatureOf } from "./signature.ts";
+import { isRacy, lookAt, type Signature, signatureOf } from "./signature.ts";
 import type { SourceEntry, SourceTree } from "./source.ts";
 
 /** Names at a layer's root that describe it and are not shipped. */
@@ -26,8 +27,10 @@ export function treeReader(boundaries: readonly AbsPath[], readAtMs: number): Tr
   const watched = new Map<AbsPath, { signature: Signature; racy: boolean }>();
   const problems: Diagnostic[] = [];
   const trees = new Map<string, SourceTree>();
-  const stat = (file: AbsPath): Stats => {
-    const stats = lstatSync(file);
+  /** Undefined: it went away since its folder was listed, as an editor's temporary files do. */
+  const stat = (file: AbsPath): Stats | undefined => {
+    const stats = lookAt(file);
+    if (!stats) return undefined;
     watched.set(file, { signature: signatureOf(stats), racy: isRacy(stats, readAtMs) });
     return stats;
   };
@@ -50,6 +53,11 @@ export function treeReader(boundaries: readonly AbsPath[], readAtMs: number): Tr
   ): void => {
     for (const name of readdirSync(folder)) {
       if (prefix === "" && NOT_SHIPPED.has(name)) continue;
+      if (name.includes("\ufffd")) {
+        const place = { file: display };
+        problems.push(describe({ kind: "bad-path", fault: "not-utf8", path: prefix + name, place }));
+        continue;
+      }
       add(join(folder, name) as AbsPath, prefix + name, `${display}/${name}`, above, out);
     }
   };
@@ -62,6 +70,7 @@ export function treeReader(boundaries: readonly AbsPath[], readAtMs: number): Tr
     out: SourceEntry[],
   ): void => {
     const stats = stat(file);
+    if (!stats) return;
     if (stats.isSymbolicLink() && basename(file).startsWith("!")) {
       follow(file, path, display, above, out);
       return;
@@ -89,6 +98,7 @@ export function treeReader(boundaries: readonly AbsPath[], readAtMs: number): Tr
       );
       return;
     }
+    for (const met of linksOnTheWay(link)) stat(met as AbsPath);
     if (!boundaries.some((b) => real.startsWith(`${b}/`))) {
       problems.push(describe({ kind: "deref-outside", place: { file: display }, target, real }));
       return;
@@ -97,9 +107,11 @@ export function treeReader(boundaries: readonly AbsPath[], readAtMs: number): Tr
       problems.push(describe({ kind: "deref-cycle", place: { file: display }, target }));
       return;
     }
-    const shipped = join(dirname(path), basename(path).slice(1));
-    const name = shipped.startsWith("./") ? shipped.slice(2) : shipped;
     const stats = stat(real);
+    if (!stats) return;
+    // Not joined: `!..` must stay the `..` that the overlay refuses.
+    const start = path.length - basename(path).length;
+    const name = path.slice(0, start) + path.slice(start + 1);
     const shown = displayOf(real, boundaries) ?? display;
     // A link to `x.hbs` under the name `!y` is a plain copy: only the link's own name carries markers.
     out.push(entry(real, name, shown, stats));
@@ -113,8 +125,12 @@ export function treeReader(boundaries: readonly AbsPath[], readAtMs: number): Tr
       const known = trees.get(folder);
       if (known) return known;
       const entries: SourceEntry[] = [];
-      stat(folder);
-      walk(folder, "", display, [folder], entries);
+      const real = realpathSync(folder) as AbsPath;
+      stat(real);
+      if (real !== folder && !boundaries.some((b) => real.startsWith(`${b}/`))) {
+        const target = readlinkSync(folder);
+        problems.push(describe({ kind: "deref-outside", place: { file: display }, target, real }));
+      } else walk(folder, "", display, [real], entries);
       entries.sort((a, b) => compareBytes(a.path, b.path));
       const tree: SourceTree = { layer, entries };
       trees.set(folder, tree);

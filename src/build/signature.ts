@@ -8,23 +8,31 @@ import { lstatSync, type Stats } from "node:fs";
 export type Signature = string;
 
 export const ABSENT: Signature = "";
+/** Kept instead of a signature that can't be trusted; equals no signature that a path can have. */
+export const UNTRUSTED: Signature = "?";
 
 /** Signature of a stat result. Pure. */
 export function signatureOf(stats: Stats): Signature {
   return `${stats.size},${stats.mtimeMs},${stats.ctimeMs},${stats.ino},${stats.mode}`;
 }
 
-/** Signature of a path, not following a link; ABSENT if it is not there (or a folder above it is no folder). */
-export function readSignature(path: string): Signature {
-  const stats = lstatSync(path, { throwIfNoEntry: false });
-  return stats ? signatureOf(stats) : ABSENT;
+const QUIET = { throwIfNoEntry: false } as const;
+const NOT_THERE = new Set(["ENOENT", "ENOTDIR", "ELOOP", "ENAMETOOLONG"]);
+
+/** `lstat`; undefined if the path is not there, also because a folder above it is no folder. Throws what else `fs` throws. */
+export function lookAt(path: string): Stats | undefined {
+  try {
+    return lstatSync(path, QUIET);
+  } catch (error) {
+    if (NOT_THERE.has((error as NodeJS.ErrnoException).code ?? "")) return undefined;
+    throw error;
+  }
 }
 
-/** True if two signatures differ in ctime only, as happens to a hard link when a sibling link comes or goes. Pure. */
-export function differsInCtimeOnly(a: Signature, b: Signature): boolean {
-  const x = a.split(",");
-  const y = b.split(",");
-  return x.length === 5 && y.length === 5 && x[2] !== y[2] && x.every((part, i) => i === 2 || part === y[i]);
+/** Signature of a path, not following a link; ABSENT if it is not there. */
+export function readSignature(path: string): Signature {
+  const stats = lookAt(path);
+  return stats ? signatureOf(stats) : ABSENT;
 }
 
 /** Kernels before 6.13 stamp files with the clock tick (up to 10 ms); the margin is generous. */
@@ -36,4 +44,24 @@ const RACY_MARGIN_MS = 50;
  */
 export function isRacy(stats: Stats, readAtMs: number): boolean {
   return stats.mtimeMs > readAtMs - RACY_MARGIN_MS || stats.ctimeMs > readAtMs - RACY_MARGIN_MS;
+}
+
+/** Clock ticks are at most 10 ms (HZ=100). */
+const TICK_MARGIN_MS = 20;
+
+/**
+ * The signature to keep for an output that was `expected` to look so when it was last examined or written. UNTRUSTED, which
+ * makes the next run look at the bytes, where it looks otherwise, or changed within the clock tick. A hard link's ctime
+ * moves when a sibling comes or goes, a folder's time stamps with every name in it: that is no difference. Pure.
+ */
+export function lastingSignature(stats: Stats | undefined, expected: Signature, nowMs: number): Signature {
+  if (!stats || Math.max(stats.ctimeMs, stats.mtimeMs) > nowMs - TICK_MARGIN_MS) return UNTRUSTED;
+  const now = signatureOf(stats);
+  return stats.isDirectory() || now === expected || differsInCtimeOnly(now, expected) ? now : UNTRUSTED;
+}
+
+function differsInCtimeOnly(a: Signature, b: Signature): boolean {
+  const x = a.split(",");
+  const y = b.split(",");
+  return x.length === 5 && y.length === 5 && x.every((part, i) => i === 2 || part === y[i]);
 }

@@ -12,7 +12,7 @@ export const STATE_VERSION = 1;
 
 /** What an output was made from, and what it became. */
 export interface OutputRecord {
-  /** Signature of the output right after it was written. */
+  /** Signature of the output when it was last known to be right; UNTRUSTED: look at its bytes. */
   readonly signature: Signature;
   readonly type: "file" | "link" | "dir";
   readonly mode: number;
@@ -32,6 +32,8 @@ export interface OutputRecord {
 export interface MachineState {
   readonly generation: GenerationId;
   readonly manifestSignature: Signature;
+  /** Of the tree's root, which is no output: it shows names that came or went there. */
+  readonly rootSignature: Signature;
   readonly outputs: Readonly<Record<string, OutputRecord>>;
 }
 
@@ -41,13 +43,21 @@ export interface BuildState {
   readonly tool: string;
   /** Machines and `--fact` arguments that `watched` covers. */
   readonly scope: { readonly machines: readonly string[]; readonly all: boolean; readonly args: string };
-  /** Every path that the answer depended on. An empty signature: absent, or too recent to be trusted. */
+  /** Every path that the answer depended on. UNTRUSTED where it was too recent. */
   readonly watched: Readonly<Record<string, Signature>>;
   /** Paths that were absent; they must still be. */
   readonly absent: readonly string[];
   /** Content hashes by path with the signature they hold for. */
   readonly hashes: Readonly<Record<string, readonly [Signature, FileHash]>>;
   readonly machines: Readonly<Record<string, MachineState>>;
+}
+
+/** The record of a path; a file may well be called `constructor`. Pure. */
+export function recordOf(
+  records: Readonly<Record<string, OutputRecord>> | undefined,
+  path: string,
+): OutputRecord | undefined {
+  return records && Object.hasOwn(records, path) ? records[path] : undefined;
 }
 
 /** Undefined if there is no state that this version can trust. */

@@ -145,7 +145,7 @@ function declarations(
 function readLevel(root: AbsPath, stem: string, level: FactLevel, disk: FactDisk, problems: Diagnostic[]) {
   const out = new Map<string, FactOrigin>();
   const add = (name: string, value: FactValue, place: Place): void => {
-    if (name === RESERVED || !/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
+    if (name === RESERVED || name === "__proto__" || !/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
       problems.push(
         problem("bad-name", `\`${name}\` can't be the name of a fact`, {
           place,

@@ -1,0 +1,90 @@
+/**
+ * Files that templates and programs pull in by name: partials, imports, and the listings of folders that an import was
+ * looked up in. Each is read once a run, so that the text used and the hash recorded are of the same bytes.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Blake3 } from "../hash.ts";
+import type { AbsPath, FileHash } from "../paths.ts";
+import type { Project } from "../project/project.ts";
+import { linksOnTheWay } from "./link-chain.ts";
+import type { TemplateText } from "./render.ts";
+import { ABSENT, isRacy, lookAt, type Signature, signatureOf } from "./signature.ts";
+import type { SourceHashes } from "./source-hashes.ts";
+
+/** A part's name is `layer/name` for a partial, an absolute path for an import, one that ends in `/` for a listing. */
+export interface Parts {
+  /** Undefined if there is no such partial. */
+  partial(name: string): TemplateText | undefined;
+  /** Undefined if the part is gone, or its layer is not in use. */
+  hash(name: string): FileHash | undefined;
+  /** Forgets an import's hash, so that the next question reads it again. */
+  forget(name: string): void;
+  /** What was looked at, for the next run to look at again; ABSENT where nothing was. */
+  readonly watched: ReadonlyMap<AbsPath, { readonly signature: Signature; readonly racy: boolean }>;
+}
+
+interface Part {
+  readonly hash: FileHash | undefined;
+  readonly text?: TemplateText;
+}
+
+/** `readAtMs` is when the run began: what changed since is too recent to be trusted later. */
+export function partReader(project: Project, hashes: SourceHashes, b3: Blake3, readAtMs: number): Parts {
+  const folders = new Map(
+    project.machines.flatMap((m) => m.layers.map((l) => [l.name as string, l.folder as string])),
+  );
+  const watched = new Map<AbsPath, { signature: Signature; racy: boolean }>();
+  const known = new Map<string, Part>();
+  const look = (path: string) => {
+    const stats = lookAt(path);
+    const seen = stats
+      ? { signature: signatureOf(stats), racy: isRacy(stats, readAtMs) }
+      : { signature: ABSENT, racy: false };
+    watched.set(path as AbsPath, seen);
+    return { stats, ...seen };
+  };
+  const readPartial = (name: string): Part => {
+    const [layer = "", ...rest] = name.split("/");
+    const folder = folders.get(layer);
+    if (folder === undefined || rest.length === 0 || rest.some((p) => p === "" || p === "." || p === ".."))
+      return { hash: undefined };
+    const file = join(folder, "_partials", `${rest.join("/")}.hbs`);
+    if (!look(file).stats) return { hash: undefined };
+    for (const link of linksOnTheWay(file)) look(link);
+    const data = readFileSync(file);
+    return {
+      hash: b3.hash(data),
+      text: { text: data.toString("utf8"), file: `layers/${layer}/_partials/${rest.join("/")}.hbs` },
+    };
+  };
+  const readImport = (file: string): Part => {
+    const { stats, signature, racy } = look(file);
+    return { hash: stats?.isFile() ? hashes.of({ file, signature, racy }) : undefined };
+  };
+  const readListing = (name: string): Part => {
+    if (!look(name.slice(0, -1)).stats) return { hash: undefined };
+    return { hash: b3.hash(readdirSync(name).sort().join("\0")) };
+  };
+  const part = (name: string): Part => {
+    let found = known.get(name);
+    if (!found) {
+      found = !name.startsWith("/")
+        ? readPartial(name)
+        : name.endsWith("/")
+          ? readListing(name)
+          : readImport(name);
+      known.set(name, found);
+    }
+    return found;
+  };
+  return {
+    watched,
+    partial: (name) => part(name).text,
+    hash: (name) => part(name).hash,
+    forget: (name) => {
+      known.delete(name);
+      hashes.forget(name);
+    },
+  };
+}

@@ -33,13 +33,27 @@ export function planLines(plan: PushPlan): string[] {
   for (const p of plan.packages) out.push(`  install package ${p.name} (layer ${p.layer})`);
   if (plan.daemonReload) out.push("  daemon-reload");
   for (const t of plan.triggers) out.push(`  trigger ${t.name}: ${printable(t.reason)}`);
-  for (const u of plan.units) {
-    const line = `  ${u.action === "none" ? "leave" : u.action} ${u.unit}: ${printable(u.reason)}`;
-    out.push(u.action === "none" ? paint("dim", line) : line);
+  for (const u of plan.units)
+    if (u.action !== "none") out.push(`  ${u.action} ${u.unit}: ${printable(u.reason)}`);
+  for (const [reason, units] of leftAlone(plan)) {
+    out.push(
+      paint(
+        "dim",
+        `  leave ${units.length > 3 ? `${units.length} units` : units.join(", ")}: ${printable(reason)}`,
+      ),
+    );
   }
   if (plan.pending) out.push("  unit actions that an interrupted push left undone");
   if (plan.checks.length > 0)
     out.push(paint("dim", `  then ${plan.checks.length} ${plan.checks.length === 1 ? "check" : "checks"}`));
+  return out;
+}
+
+/** Units that nothing happens to, by reason: a drop-in for every service would fill the screen otherwise. */
+function leftAlone(plan: PushPlan): Map<string, string[]> {
+  const out = new Map<string, string[]>();
+  for (const u of plan.units)
+    if (u.action === "none") out.set(u.reason, [...(out.get(u.reason) ?? []), u.unit]);
   return out;
 }
 

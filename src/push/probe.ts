@@ -38,8 +38,8 @@ export interface Probe {
   readonly driftCut: boolean;
 }
 
-/** Undefined if the answer is none of ours. Pure. */
-export function readProbe(records: readonly RemoteRecord[]): Probe | undefined {
+/** Undefined if the answer is none of ours. `asked`: the unit names in the question; a unit is listed under those and its own. Pure. */
+export function readProbe(records: readonly RemoteRecord[], asked: ReadonlySet<string>): Probe | undefined {
   const first = (name: string): readonly string[] | undefined => records.find((r) => r.name === name)?.fields;
   const all = (name: string): (readonly string[])[] =>
     records.filter((r) => r.name === name).map((r) => r.fields);
@@ -73,7 +73,7 @@ export function readProbe(records: readonly RemoteRecord[]): Probe | undefined {
       all("package").flatMap(([name, state]) => (name && state === "missing" ? [name] : [])),
     ),
     failedUnits: all("failed").map((f) => f[0] ?? ""),
-    units: readUnits(data("units")?.toString("utf8") ?? "", systemdVersion),
+    units: readUnits(data("units")?.toString("utf8") ?? "", systemdVersion, asked),
     recovered: all("recovered").map((f) => f.join(" ")),
   };
 }
@@ -90,7 +90,11 @@ function unpackManifest(packed: Buffer): Manifest | undefined {
 }
 
 /** Blocks of `systemctl show`, one a unit, separated by blank lines. */
-function readUnits(text: string, systemdVersion: number): Map<UnitName, LiveUnit> {
+function readUnits(
+  text: string,
+  systemdVersion: number,
+  asked: ReadonlySet<string>,
+): Map<UnitName, LiveUnit> {
   const out = new Map<UnitName, LiveUnit>();
   for (const block of text.split("\n\n")) {
     const values = new Map<string, string>();
@@ -113,8 +117,8 @@ function readUnits(text: string, systemdVersion: number): Map<UnitName, LiveUnit
       ...(type ? { type } : {}),
       vendorFragment: fragment !== "" && !fragment.startsWith("/usr/local/"),
     });
-    for (const name of new Set([id, ...(values.get("Names") ?? "").split(" ").filter((n) => n !== "")]))
-      out.set(name as UnitName, unit(name));
+    const names = (values.get("Names") ?? "").split(" ").filter((name) => asked.has(name));
+    for (const name of new Set([id, ...names])) out.set(name as UnitName, unit(name));
   }
   return out;
 }

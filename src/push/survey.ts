@@ -161,7 +161,7 @@ async function probeMachine(
   const answer = await callRemote(transport, machine, "probe", args, { data, timeoutMs: 60_000 });
   if (!answer.ok) return answer;
   const [first] = answer.value.problems;
-  const probe = readProbe(answer.value.records);
+  const probe = readProbe(answer.value.records, new Set(units));
   if (probe?.notWritable !== undefined) return success(probe);
   if (first && answer.value.done !== "ok") {
     return failure(

@@ -97,6 +97,8 @@ function decideUnit(input: DecisionInput, name: UnitName): Verdict {
   const gained = appeared ? is.wantedBy : is.wantedBy.filter((link) => !known.has(link.path));
   if (!isRunning(live)) {
     const starter = gained.find((link) => startsNow(input, link.by, 0));
+    if (starter && isYes(is, "RefuseManualStart"))
+      return say("none", `is new, and refuses a start by hand (RefuseManualStart=): ${starter.by} starts it`);
     if (starter)
       return say("start", `is ${appeared ? "new" : "newly pulled in"}, and ${starter.by} ${starter.how} it`);
     if (appeared && live?.loadState !== "loaded")
@@ -150,14 +152,13 @@ function weigh(input: DecisionInput, was: Unit, is: Unit, live: LiveUnit | undef
       wanted,
     );
   }
-  const refuses = valuesOf(is.settings, "Unit", "RefuseManualStop").at(-1)?.value ?? "no";
   const canReload = canReloadAfter(was, is, live);
   const stale = restarts.some((demand) => demand.staleBind);
   if (canReload && !stale && override === "reload")
     return say("reload", `${reasons(wanted)} (OnChange=reload)`, wanted);
   if (canReload && restarts.length === 0 && override !== "restart")
     return say("reload", reasons(wanted), wanted);
-  if (/^(1|yes|y|true|t|on)$/i.test(refuses)) {
+  if (isYes(is, "RefuseManualStop")) {
     return say("none", `refuses a restart by hand (RefuseManualStop=), though it ${reasons(wanted)}`, wanted);
   }
   if (is.name === "-.mount")
@@ -233,6 +234,11 @@ function reasons(demands: readonly Demand[]): string {
   const texts = unique(demands.map((demand) => demand.why));
   const more = texts.length - SPELLED;
   return texts.slice(0, SPELLED).join("; ") + (more > 0 ? `; and ${more} more` : "");
+}
+
+/** A boolean of [Unit], as systemd.syntax(7) writes them. */
+function isYes(unit: Unit, key: string): boolean {
+  return /^(1|yes|y|true|t|on)$/i.test(valuesOf(unit.settings, "Unit", key).at(-1)?.value ?? "no");
 }
 
 function linkPaths(unit: Unit): string[] {

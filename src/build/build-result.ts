@@ -1,5 +1,5 @@
 /** What a build is asked and what it answers. Types only. */
-import type { AbsPath, GenerationId, MachineName } from "../paths.ts";
+import type { AbsPath, GenerationId, MachineName, RelPath } from "../paths.ts";
 
 export interface BuildRequest {
   readonly root: AbsPath;
@@ -26,6 +26,8 @@ export interface MachineBuild {
   readonly removed: number;
   readonly steps: readonly { readonly path: string; readonly action: string; readonly reason: string }[];
   readonly durationMs: number;
+  /** A dry run's rendered or bundled contents that differ from those that stand; undefined otherwise. */
+  readonly foreseen?: ReadonlyMap<RelPath, Uint8Array>;
 }
 
 export interface BuildStats {

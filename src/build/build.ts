@@ -227,10 +227,20 @@ function dryResult(
       written: p.steps.filter((s) => s.action !== "remove").length,
       removed: p.steps.filter((s) => s.action === "remove").length,
       steps: stepLines(p.steps),
+      foreseen: foreseen(p),
       durationMs: 0,
     };
   });
   return { machines, stats: { phasesMs, totalMs, looked: 0, hashed: 0, rendered: 0, written: 0 } };
+}
+
+/** Contents that would be rendered or bundled anew and differ from the ones that stand. */
+function foreseen(p: PreparedMachine): NonNullable<MachineBuild["foreseen"]> {
+  const out = new Map<RelPath, Uint8Array>();
+  for (const [path, produced] of p.produced) {
+    if (p.input.before?.outputs[path]?.content !== produced.hash) out.set(path, produced.data);
+  }
+  return out;
 }
 
 function stepLines(steps: readonly BuildStep[]): MachineBuild["steps"] {

@@ -4,12 +4,16 @@
  */
 import Handlebars from "handlebars";
 import type { Diagnostic, Place } from "../diagnostics.ts";
+import { suggestion } from "../project/ini-file.ts";
 import { describe } from "./problems.ts";
 import { PLACE_MARK } from "./template-scope.ts";
 
 /** Names that the rewriting inserts; a template can't write them, because of the leading blank. */
 export const OUT_HELPER = " out";
 export const SCOPE_HELPER = " scope";
+
+/** Handlebars' own, which take no place. */
+export const BUILT_IN: ReadonlySet<string> = new Set(["if", "unless", "each", "with", "lookup"]);
 
 /** Helpers whose first argument may be unset. */
 const ABSENCE_ALLOWED = new Set(["default", "isSet", "required"]);
@@ -37,6 +41,24 @@ export function parseTemplate(
   rewriter.program(ast, []);
   if (rewriter.problem) return { problem: rewriter.problem };
   return { template: { ast, partials: rewriter.partials } };
+}
+
+/** Each name that a template's text reads, as written, with its line; empty for a template that does not parse. Pure. */
+export function readPlaces(text: string): readonly { readonly name: string; readonly line: number }[] {
+  const out: { name: string; line: number }[] = [];
+  let ast: hbs.AST.Program;
+  try {
+    ast = Handlebars.parse(text);
+  } catch {
+    return out;
+  }
+  class Reader extends Handlebars.Visitor {
+    override PathExpression(path: hbs.AST.PathExpression): void {
+      out.push({ name: path.original.replace(/^(@root\.|this\.|(\.\.\/)+)/, ""), line: path.loc.start.line });
+    }
+  }
+  new Reader().accept(ast);
+  return out;
 }
 
 type Node = hbs.AST.Node;
@@ -138,12 +160,14 @@ class Rewriter {
           node,
           `{{#${name}}} is no block that templates know; use {{#if ${name}}}, {{#each ${name}}} or {{#with ${name}}}`,
         );
-      } else this.refuse(node, `unknown helper \`${name}\``);
+      } else this.refuse(node, `unknown helper \`${name}\``, suggestion(name, [...this.helpers]));
       return;
     }
     for (const [i, param] of node.params.entries())
       this.expression(param, bound, i === 0 && ABSENCE_ALLOWED.has(name));
     for (const pair of node.hash?.pairs ?? []) this.expression(pair.value, bound, false);
+    // A helper that refuses its arguments must say where it stands, also in a partial.
+    if (!BUILT_IN.has(name)) node.params.push(stringNode(this.mark(node), node.loc));
   }
 
   private partial(node: hbs.AST.PartialStatement, bound: readonly string[]): void {
@@ -199,8 +223,10 @@ class Rewriter {
     return { file: this.file, line: node.loc.start.line, column: node.loc.start.column + 1 };
   }
 
-  private refuse(node: Node, message: string): void {
-    this.problem ??= describe({ kind: "template-syntax", place: this.place(node), message, excerpt: [] });
+  private refuse(node: Node, message: string, help?: string): void {
+    const place = this.place(node);
+    const found = { kind: "template-syntax", place, message, excerpt: [] } as const;
+    this.problem ??= describe(help === undefined ? found : { ...found, help });
   }
 }
 
@@ -236,28 +262,50 @@ function syntaxProblem(
   text: string,
   file: string,
 ): Diagnostic {
+  const refuse = (at: { line?: number; column?: number }, message: string): Diagnostic =>
+    describe({
+      kind: "template-syntax",
+      place: { file, ...at },
+      message,
+      excerpt: at.line === undefined ? [] : excerptOf(text, at.line),
+    });
   const lexer = /Parse error on line (\d+):\n(.*)\n(-*)\^\n?(.*)/s.exec(error.message);
   if (lexer) {
     const line = Number(lexer[1]);
     const got = /got '([A-Z_]+)'/.exec(lexer[4] ?? "")?.[1];
-    return describe({
-      kind: "template-syntax",
-      place: { file, line, column: columnOf(text, line, lexer[2] ?? "", (lexer[3] ?? "").length) },
-      message:
-        got === "EOF"
-          ? "the template ends inside `{{ … }}` or before a block is closed"
-          : "Handlebars can't read the template here",
-      excerpt: excerptOf(text, line),
-    });
+    const open = unclosed(text);
+    if (open && (got === "EOF" || got === "INVALID"))
+      return refuse(placeAt(text, open.offset), `\`${open.tag}\` is never closed`);
+    const column = columnOf(text, line, lexer[2] ?? "", (lexer[3] ?? "").length);
+    if (got === "CLOSE") return refuse({ line, column }, "`}}` stands where a name or value is expected");
+    return refuse({ line, column }, "Handlebars can't read the template here");
   }
-  const line = error.lineNumber;
   const message = error.message.replace(/ - \d+:\d+$/, "");
-  return describe({
-    kind: "template-syntax",
-    place: { file, ...(line === undefined ? {} : { line, column: (error.column ?? 0) + 1 }) },
-    message,
-    excerpt: line === undefined ? [] : excerptOf(text, line),
-  });
+  const line = error.lineNumber;
+  const at = line === undefined ? {} : { line, column: (error.column ?? 0) + 1 };
+  const pair = /^(\S+) doesn't match (\S+)$/.exec(message);
+  return refuse(at, pair ? `\`{{#${pair[1]}}}\` is closed by \`{{/${pair[2]}}}\`` : message);
+}
+
+/** The last tag or block that nothing closes; undefined if all are closed. Pure. */
+function unclosed(text: string): { readonly offset: number; readonly tag: string } | undefined {
+  const blocks: { offset: number; tag: string }[] = [];
+  for (let at = text.indexOf("{{"); at >= 0; at = text.indexOf("{{", at + 2)) {
+    const comment = /^\{\{~?!--/.test(text.slice(at, at + 6));
+    const end = text.indexOf(comment ? "--}}" : "}}", at);
+    const next = comment ? -1 : text.indexOf("{{", at + 2);
+    if (end < 0 || (next >= 0 && next < end)) return { offset: at, tag: "{{" };
+    const tag = /^\{\{~?(#>?|\/)\s*([^\s}~]+)/.exec(text.slice(at, end));
+    if (tag?.[1] === "/") blocks.pop();
+    else if (tag) blocks.push({ offset: at, tag: `{{${tag[1]}${tag[2]}}}` });
+    at = end;
+  }
+  return blocks.at(-1);
+}
+
+function placeAt(text: string, offset: number): { line: number; column: number } {
+  const before = text.slice(0, offset);
+  return { line: before.split("\n").length, column: offset - before.lastIndexOf("\n") };
 }
 
 function excerptOf(text: string, line: number): string[] {

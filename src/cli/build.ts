@@ -12,7 +12,7 @@ export const run: CommandRun = async (args) => {
   const request = buildRequest(args, args.positionals);
   if (!request.ok) {
     printDiagnostics(request.problems);
-    return EXIT.failed;
+    return request.problems.some((p) => p.code === "usage") ? EXIT.usage : EXIT.failed;
   }
   const built = await buildIfNeeded({ ...request.value, dryRun: args.flag("dry-run") });
   if (!built.ok) {
@@ -48,7 +48,8 @@ function report(result: BuildResult, args: ParsedArguments): void {
     printErr(`looked at ${s.looked} paths, hashed ${s.hashed}, rendered ${s.rendered}, wrote ${s.written}`);
   }
   if (args.flag("json")) {
-    printJson({ machines: result.machines });
+    // What a dry run foresees is contents, which may be large and are nobody's business here.
+    printJson({ machines: result.machines.map(({ foreseen: _, ...m }) => m) });
     return;
   }
   if (args.flag("quiet")) return;

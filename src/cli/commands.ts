@@ -157,6 +157,22 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => import("./generations.ts"),
   },
   {
+    name: "why",
+    args: "<machine> <path>",
+    summary: "say where a path comes from: layer, source, commit, template line, facts, units; offline",
+    arity: [2, 2],
+    options: [fact, json],
+    load: () => import("./why.ts"),
+  },
+  {
+    name: "impact",
+    args: "K=V [machine…]",
+    summary: "list the machines, files and units that this value of a fact would change; offline",
+    arity: [1, Number.POSITIVE_INFINITY],
+    options: [fact, json],
+    load: () => import("./impact.ts"),
+  },
+  {
     name: "facts",
     args: "show <machine> | origin <fact> [machine…]",
     summary: "show a machine's facts, or where one comes from",

@@ -25,7 +25,7 @@ export const run: CommandRun = async (args) => {
   const request = buildRequest(args, patterns);
   if (!request.ok) {
     printDiagnostics(request.problems);
-    return EXIT.failed;
+    return request.problems.some((p) => p.code === "usage") ? EXIT.usage : EXIT.failed;
   }
   const disk = projectDisk();
   const project = readProject(request.value.root, request.value.builtInLayers, disk);

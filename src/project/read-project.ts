@@ -68,6 +68,24 @@ export function readProject(root: AbsPath, builtInLayers: AbsPath, disk: Project
   };
 }
 
+/** Every layer there is, used or not: the repository's, then the built-in ones that it does not replace; sorted by name. */
+export function knownLayers(
+  root: AbsPath,
+  builtInLayers: AbsPath,
+  disk: ProjectDisk,
+): readonly { readonly name: LayerName; readonly folder: AbsPath }[] {
+  const own = join(root, "layers");
+  const found = new Map<string, AbsPath>();
+  for (const folder of [own, builtInLayers]) {
+    for (const name of disk.folders(folder)) {
+      if (isName(name) && !found.has(name)) found.set(name, join(folder, name) as AbsPath);
+    }
+  }
+  return [...found]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, folder]) => ({ name: name as LayerName, folder }));
+}
+
 type ReadIni = (file: string, folder: string) => IniFile | undefined;
 
 /** Reads each layer once and orders them for a machine. */

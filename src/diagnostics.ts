@@ -91,7 +91,7 @@ export function formatPlace(place: Place): string {
  *       help: set it in facts/droplet.json
  */
 export function formatDiagnostic(d: Diagnostic): string {
-  const place = d.place ? `${formatPlace(d.place)}: ` : "";
+  const place = d.place ? `${printable(formatPlace(d.place))}: ` : "";
   const lines = [`${d.severity}[${d.code}] ${place}${printable(d.message)}`];
   for (const note of d.notes) lines.push(`  ${printable(note)}`);
   if (d.help) lines.push(`  help: ${printable(d.help)}`);

@@ -144,6 +144,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
         state,
         phases,
         performance.now() - startedAt,
+        root,
       ),
     );
   }
@@ -177,7 +178,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
       files: executed.manifest.entries.filter((e) => e.type !== "dir").length,
       written: executed.written,
       removed: executed.removed,
-      steps: stepLines(p.steps),
+      steps: stepLines(p.steps, root),
       durationMs: performance.now() - t,
     });
   }
@@ -217,6 +218,7 @@ function dryResult(
   state: BuildState | undefined,
   phasesMs: Record<string, number>,
   totalMs: number,
+  root: AbsPath,
 ): BuildResult {
   const machines = prepared.map((p): MachineBuild => {
     const before = state?.machines[p.input.machine.name];
@@ -226,7 +228,7 @@ function dryResult(
       files: p.input.outputs.filter((o) => o.content.kind !== "dir").length,
       written: p.steps.filter((s) => s.action !== "remove").length,
       removed: p.steps.filter((s) => s.action === "remove").length,
-      steps: stepLines(p.steps),
+      steps: stepLines(p.steps, root),
       foreseen: foreseen(p),
       durationMs: 0,
     };
@@ -243,11 +245,11 @@ function foreseen(p: PreparedMachine): NonNullable<MachineBuild["foreseen"]> {
   return out;
 }
 
-function stepLines(steps: readonly BuildStep[]): MachineBuild["steps"] {
+function stepLines(steps: readonly BuildStep[], root: AbsPath): MachineBuild["steps"] {
   return steps.map((s) => ({
     path: s.action === "remove" ? s.path : s.output.path,
     action: s.action,
-    reason: formatReason(s.reason),
+    reason: formatReason(s.reason).replaceAll(`${root}/`, ""),
   }));
 }
 

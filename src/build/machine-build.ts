@@ -3,7 +3,7 @@
  * Contents of all templates are produced before the first output changes, so a broken template changes nothing.
  */
 import { readFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { parse } from "node:path";
 import { type Diagnostic, failure, type Result, success } from "../diagnostics.ts";
 import type { FactValue } from "../facts/fact.ts";
 import type { MachineFacts } from "../facts/read-facts.ts";
@@ -122,7 +122,7 @@ function produceBundle(output: PlannedOutput, tools: Tools): Result<Produced> {
     const bundled = tools.bundler().bundle(source);
     if (!bundled.ok) return bundled;
     const { data, inputs } = bundled.value;
-    const names = [...inputs, ...new Set([source.file, ...inputs].map((file) => `${dirname(file)}/`))];
+    const names = [...inputs, ...new Set([source.file, ...inputs].flatMap(rivalsOf))];
     for (const file of [source.file, ...inputs]) tools.parts.forget(file);
     const parts = Object.fromEntries(names.map((name) => [name, hashOfPart(tools, name)]));
     const sourceHash = hashOfPart(tools, source.file);
@@ -136,6 +136,12 @@ function produceBundle(output: PlannedOutput, tools: Tools): Result<Produced> {
     before = now;
   }
   return failure(describe({ kind: "changed-while-read", place: { file: output.source } }));
+}
+
+/** Parts that list what an import could have meant instead: `x.ts` beside `x.js`, `x/index.ts` beside `x.ts`. */
+function rivalsOf(file: string): string[] {
+  const { dir, name } = parse(file);
+  return name === "index" ? [`${dir}/index.*`, `${dir}.*`] : [`${dir}/${name}.*`];
 }
 
 function hashOfPart(tools: Tools, name: string): FileHash {

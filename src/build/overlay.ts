@@ -75,6 +75,7 @@ export function overlay(machine: Machine, trees: readonly SourceTree[]): Overlay
       winners.set(next.path, next);
       return;
     }
+    usedOverrides.add(next.path);
     problems.push(describe({ kind: "collision", path: next.path, machine: machine.name, first, second }));
   };
 
@@ -114,7 +115,9 @@ function candidateOf(
   const path = render ? entry.path.slice(0, -4) : bundle ? `${entry.path.slice(0, -3)}.mjs` : entry.path;
   const fault = path === "" || path.endsWith("/") ? "empty" : pathFault(path);
   if (fault) {
-    problems.push(describe({ kind: "bad-path", fault, path, place: at }));
+    // What lies in a folder of such a name need not be refused again.
+    const reported = fault !== "too-long" && pathFault(posix.dirname(path)) === fault;
+    if (!reported) problems.push(describe({ kind: "bad-path", fault, path, place: at }));
     return undefined;
   }
   if (entry.type === "link") {
@@ -187,6 +190,8 @@ function reportUnusedOverrides(
       if (
         present.length === 0 ||
         used.has(`${layer.name}\0${path}`) ||
+        // Refused as a collision already.
+        used.has(path) ||
         winners.get(path)?.layer === "machine"
       )
         continue;

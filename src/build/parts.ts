@@ -1,9 +1,9 @@
 /**
- * Files that templates and programs pull in by name: partials, imports, and the listings of folders that an import was
- * looked up in. Each is read once a run, so that the text used and the hash recorded are of the same bytes.
+ * Files that templates and programs pull in by name: partials, imports, and the names beside an import that could
+ * take its place. Each is read once a run, so that the text used and the hash recorded are of the same bytes.
  */
 import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { Blake3 } from "../hash.ts";
 import type { AbsPath, FileHash } from "../paths.ts";
 import type { Project } from "../project/project.ts";
@@ -12,7 +12,7 @@ import type { TemplateText } from "./render.ts";
 import { ABSENT, isRacy, lookAt, type Signature, signatureOf } from "./signature.ts";
 import type { SourceHashes } from "./source-hashes.ts";
 
-/** A part's name is `layer/name` for a partial, an absolute path for an import, one that ends in `/` for a listing. */
+/** A part's name is `layer/name` for a partial, an absolute path for an import, one that ends in `.*` for the names of that stem. */
 export interface Parts {
   /** Undefined if there is no such partial. */
   partial(name: string): TemplateText | undefined;
@@ -62,17 +62,20 @@ export function partReader(project: Project, hashes: SourceHashes, b3: Blake3, r
     const { stats, signature, racy } = look(file);
     return { hash: stats?.isFile() ? hashes.of({ file, signature, racy }) : undefined };
   };
-  const readListing = (name: string): Part => {
-    if (!look(name.slice(0, -1)).stats) return { hash: undefined };
-    return { hash: b3.hash(readdirSync(name).sort().join("\0")) };
+  const readRivals = (name: string): Part => {
+    const folder = dirname(name);
+    if (!look(folder).stats) return { hash: undefined };
+    const stem = basename(name, ".*");
+    const alike = readdirSync(folder).filter((n) => n === stem || n.startsWith(`${stem}.`));
+    return { hash: b3.hash(alike.sort().join("\0")) };
   };
   const part = (name: string): Part => {
     let found = known.get(name);
     if (!found) {
       found = !name.startsWith("/")
         ? readPartial(name)
-        : name.endsWith("/")
-          ? readListing(name)
+        : name.endsWith(".*")
+          ? readRivals(name)
           : readImport(name);
       known.set(name, found);
     }

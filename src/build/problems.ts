@@ -43,6 +43,7 @@ export type BuildProblem =
       readonly kind: "template-syntax";
       readonly place: Place;
       readonly message: string;
+      readonly help?: string;
       readonly excerpt: readonly string[];
     }
   | {
@@ -77,14 +78,21 @@ const FAULTS: Readonly<Record<PathFault, string>> = {
 export function describe(p: BuildProblem): Diagnostic {
   switch (p.kind) {
     case "collision":
-      return problem("collision", `two layers write \`${p.path}\` for machine \`${p.machine}\``, {
-        place: { file: p.second.source },
-        notes: [
-          `layer \`${p.first.layer}\`: ${p.first.source}`,
-          `layer \`${p.second.layer}\`: ${p.second.source}`,
-        ],
-        help: `rename one (drop-ins: NN-purpose.conf), or declare \`${p.path} = ${p.first.layer}\` under [overrides] in layers/${p.second.layer}/layer.ini`,
-      });
+      return problem(
+        "collision",
+        `${p.first.layer === p.second.layer ? "two files" : "two layers"} write \`${p.path}\` for machine \`${p.machine}\``,
+        {
+          place: { file: p.second.source },
+          notes: [
+            `layer \`${p.first.layer}\`: ${p.first.source}`,
+            `layer \`${p.second.layer}\`: ${p.second.source}`,
+          ],
+          help:
+            p.first.layer === p.second.layer
+              ? "remove or rename one of the two"
+              : `rename one (drop-ins: NN-purpose.conf), or declare \`${p.path} = ${p.first.layer}\` under [overrides] in layers/${p.second.layer}/layer.ini`,
+        },
+      );
     case "type-collision":
       return problem(
         "collision",
@@ -156,7 +164,7 @@ export function describe(p: BuildProblem): Diagnostic {
       return problem("template-syntax", p.message, {
         place: p.place,
         notes: p.excerpt,
-        help: "correct the template",
+        help: p.help ?? "correct the template",
       });
     case "template-failed":
       return problem("template-failed", `${p.message}, for machine \`${p.machine}\``, {

@@ -112,6 +112,11 @@ export function treeReader(boundaries: readonly AbsPath[], readAtMs: number): Tr
     // Not joined: `!..` must stay the `..` that the overlay refuses.
     const start = path.length - basename(path).length;
     const name = path.slice(0, start) + path.slice(start + 1);
+    if (["", ".", ".."].includes(name.slice(start))) {
+      const fault = name.length === start ? "empty" : "escapes";
+      problems.push(describe({ kind: "bad-path", fault, path: name, place: { file: display } }));
+      return;
+    }
     const shown = displayOf(real, boundaries) ?? display;
     // A link to `x.hbs` under the name `!y` is a plain copy: only the link's own name carries markers.
     out.push(entry(real, name, shown, stats));

@@ -8,7 +8,7 @@ import type { FactSearch, FactValue } from "../facts/fact.ts";
 import { describe } from "./problems.ts";
 import { HelperFault, helperTable, kindOf } from "./template-helpers.ts";
 import { MissingName, type ReadLog, templateScope } from "./template-scope.ts";
-import { OUT_HELPER, parseTemplate, SCOPE_HELPER } from "./template-source.ts";
+import { BUILT_IN, OUT_HELPER, parseTemplate, SCOPE_HELPER } from "./template-source.ts";
 
 /** A template file's text and where it is. */
 export interface TemplateText {
@@ -43,8 +43,6 @@ export interface Renderer {
 
 /** Finds a partial by its resolved name `layer/name`; undefined if there is none. */
 export type FindPartial = (name: string) => TemplateText | undefined;
-
-const BUILT_IN = ["if", "unless", "each", "with", "lookup"] as const;
 
 interface Compiled {
   readonly run: Handlebars.TemplateDelegate;
@@ -126,12 +124,8 @@ export function renderer(findPartial: FindPartial, hash: (text: string) => strin
       try {
         const text = template.run(scope.root, {
           helpers: {
-            ...wrapHelpers(table, scope.whole, (loc, message) =>
-              fail(
-                { file: request.template.file, ...loc },
-                message,
-                "correct the argument, or the fact that it comes from",
-              ),
+            ...wrapHelpers(table, scope.whole, (mark, message) =>
+              fail(placeOf(mark), message, "correct the argument, or the fact that it comes from"),
             ),
             ...ownHelpers(scope, placeOf, fail),
           },
@@ -154,12 +148,13 @@ export function renderer(findPartial: FindPartial, hash: (text: string) => strin
             }),
           };
         }
+        const endless = error instanceof RangeError;
         return {
           ok: false,
           problem: describe({
             kind: "template-failed",
             place: { file: request.template.file },
-            message: (error as Error).message,
+            message: endless ? "its partials include each other without end" : (error as Error).message,
             machine: request.machine,
             help: "correct the template",
           }),
@@ -178,10 +173,9 @@ class RenderFault extends Error {
 }
 
 type HelperOptions = Handlebars.HelperOptions & {
-  loc?: { start: { line: number; column: number } };
   lookupProperty(object: object, name: string): unknown;
 };
-type FailAt = (loc: { line?: number; column?: number }, message: string) => Error;
+type FailAt = (mark: string, message: string) => Error;
 
 /** Adapts plain helpers to Handlebars: unwraps proxies, splits off the options, adds the place to a fault. */
 function wrapHelpers(
@@ -194,6 +188,7 @@ function wrapHelpers(
       name,
       (...args: unknown[]): unknown => {
         const options = args.pop() as HelperOptions;
+        const mark = String(args.pop());
         try {
           return helper(
             args.map(whole),
@@ -201,8 +196,7 @@ function wrapHelpers(
           );
         } catch (error) {
           if (!(error instanceof HelperFault)) throw error;
-          const start = options.loc?.start;
-          throw failAt(start ? { line: start.line, column: start.column + 1 } : {}, error.message);
+          throw failAt(mark, error.message);
         }
       },
     ]),

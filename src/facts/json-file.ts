@@ -2,47 +2,45 @@
 import type { Diagnostic, Place } from "../diagnostics.ts";
 import { problem } from "../diagnostics.ts";
 import type { FactValue } from "./fact.ts";
+import { readJson } from "./json-reader.ts";
 
-/** Parses text; a problem carries line and column. Pure. */
+export interface JsonSetting {
+  readonly name: string;
+  readonly value: FactValue;
+  readonly place: Place;
+}
+
+/** Parses text; a problem carries line and column, and then there are no settings. A name may stand twice. Pure. */
 export function parseFactJson(
   text: string,
   file: string,
-): { readonly object: Readonly<Record<string, FactValue>>; readonly problems: readonly Diagnostic[] } {
-  let value: unknown;
-  try {
-    value = JSON.parse(text.replace(/^\uFEFF/, ""));
-  } catch (error) {
-    const message = (error as Error).message;
-    const place = placeOfJsonError(text, file, message);
-    const what = message.replace(/ in JSON at position.*$/s, "").replace(/, ".*$/s, "");
-    return {
-      object: {},
-      problems: [
-        problem("fact-syntax", `no valid JSON: ${what.charAt(0).toLowerCase()}${what.slice(1)}`, {
-          place,
-          help: "correct the file; JSON has no comments and no comma before a closing bracket",
-        }),
-      ],
-    };
+): { readonly settings: readonly JsonSetting[]; readonly problems: readonly Diagnostic[] } {
+  const source = text.replace(/^\uFEFF/, "");
+  const place = (offset: number): Place => {
+    const before = source.slice(0, offset);
+    return { file, line: before.split("\n").length, column: offset - before.lastIndexOf("\n") };
+  };
+  const read = readJson(source);
+  if (!read.ok) {
+    const refused = problem("fact-syntax", `no valid JSON: ${read.message}`, {
+      place: place(read.offset),
+      help: "correct the file; JSON has no comments and no comma before a closing bracket",
+    });
+    return { settings: [], problems: [refused] };
   }
+  const { value } = read;
   if (value === null || typeof value !== "object" || Array.isArray(value)) {
-    return {
-      object: {},
-      problems: [
-        problem("fact-syntax", "a fact file holds one JSON object", {
-          place: { file, line: 1, column: 1 },
-          help: 'write `{"NAME": value, …}`',
-        }),
-      ],
-    };
+    const refused = problem("fact-syntax", "a fact file holds one JSON object", {
+      place: { file, line: 1, column: 1 },
+      help: 'write `{"NAME": value, …}`',
+    });
+    return { settings: [], problems: [refused] };
   }
-  return { object: value as Record<string, FactValue>, problems: [] };
-}
-
-/** V8 words the offset as `at position N`; without one the text ended too early. */
-function placeOfJsonError(text: string, file: string, message: string): Place {
-  const match = /at position (\d+)/.exec(message);
-  const offset = match ? Number(match[1]) : text.trimEnd().length;
-  const before = text.slice(0, offset);
-  return { file, line: before.split("\n").length, column: offset - before.lastIndexOf("\n") };
+  const object = value as Readonly<Record<string, FactValue>>;
+  const settings = read.names.map(({ name, offset }) => ({
+    name,
+    value: object[name] ?? null,
+    place: place(offset),
+  }));
+  return { settings, problems: [] };
 }

@@ -83,7 +83,7 @@ export function readFacts(
       "layer defaults",
     ];
     for (const d of declared.values()) {
-      if (d.defaultValue !== undefined || facts.has(d.name)) continue;
+      if (levels.some((l) => l.has(d.name))) continue;
       problems.push(
         problem(
           "fact-missing",
@@ -180,8 +180,7 @@ function readLevel(root: AbsPath, stem: string, level: FactLevel, disk: FactDisk
   if (json !== undefined) {
     const parsed = parseFactJson(json, `facts/${stem}.json`);
     problems.push(...parsed.problems);
-    for (const [name, value] of Object.entries(parsed.object))
-      add(name, value, { file: `facts/${stem}.json` });
+    for (const s of parsed.settings) add(s.name, s.value, s.place);
   }
   return { level: out as Level, found: { env: env !== undefined, json: json !== undefined } };
 }
@@ -193,8 +192,8 @@ function readProbed(root: AbsPath, machine: MachineName, disk: FactDisk, problem
   if (text === undefined) return { level: new Map() as Level, date: undefined };
   const parsed = parseFactJson(text, file);
   problems.push(...parsed.problems);
-  const facts = parsed.object.facts;
-  const date = parsed.object.probedAt;
+  const facts = parsed.settings.find((s) => s.name === "facts")?.value;
+  const date = parsed.settings.find((s) => s.name === "probedAt")?.value;
   if (
     parsed.problems.length === 0 &&
     (facts === null || typeof facts !== "object" || Array.isArray(facts) || typeof date !== "string")

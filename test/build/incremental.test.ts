@@ -104,7 +104,7 @@ function idleSteps(result: BuildResult, before: Before, after: Trees, root: stri
 
 test("after every edit the tree equals one built from nothing, and no step ran in vain", async (t) => {
   t.diagnostic(`seed ${SEED}, ${SEQUENCES} sequences of ${EDITS_PER_SEQUENCE} edits`);
-  const scratch = temporaryFolder("fuzz");
+  const scratch = temporaryFolder("fuzz", true);
   const builtIn = join(scratch, "built-in") as AbsPath;
   const outside = join(scratch, "outside");
   writeFiles(builtIn, {

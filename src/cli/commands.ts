@@ -173,6 +173,14 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => import("./impact.ts"),
   },
   {
+    name: "graph",
+    args: "<machine>",
+    summary: "draw how layers, files and units hang together, as SVG or DOT on standard output; offline",
+    arity: [1, 1],
+    options: [{ name: "dot", kind: "flag", help: "DOT for Graphviz instead of SVG" }, fact, json],
+    load: () => import("./graph.ts"),
+  },
+  {
     name: "facts",
     args: "show <machine> | origin <fact> [machine…]",
     summary: "show a machine's facts, or where one comes from",

@@ -6,11 +6,11 @@ import { readFileSync } from "node:fs";
 import type { BuildResult } from "../build/build-result.ts";
 import { buildLayout } from "../build/layout.ts";
 import { type Manifest, parseManifest } from "../build/manifest.ts";
+import { readBuiltTexts, treeView } from "../build/tree-view.ts";
 import type { AbsPath, MachineName, RelPath } from "../paths.ts";
 import { forecastActions } from "../units/forecast.ts";
 import type { UnitAction } from "../units/unit-change.ts";
 import { readUnitSet } from "../units/unit-set.ts";
-import { readBuiltTexts, treeView } from "./tree-view.ts";
 
 export interface MachineImpact {
   readonly machine: MachineName;

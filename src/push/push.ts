@@ -4,6 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { performance } from "node:perf_hooks";
+import { isUnitText } from "../build/tree-view.ts";
 import type { Diagnostic, Result } from "../diagnostics.ts";
 import { failure, success } from "../diagnostics.ts";
 import type { AbsPath, RelPath } from "../paths.ts";
@@ -17,7 +18,6 @@ import { sendFiles } from "./rsync.ts";
 import { callRemote, needsSudo, type RemoteAnswer, shellQuote } from "./session.ts";
 import { type Survey, surveyMachine, type WantedTree } from "./survey.ts";
 import type { Transport } from "./transport.ts";
-import { isUnitText } from "./tree-view.ts";
 
 const STATE = "/usr/local/.labctl";
 

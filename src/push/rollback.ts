@@ -5,6 +5,7 @@
 import { performance } from "node:perf_hooks";
 import { gunzipSync } from "node:zlib";
 import { type Manifest, type ManifestEntry, parseManifest } from "../build/manifest.ts";
+import { isUnitText } from "../build/tree-view.ts";
 import type { Result } from "../diagnostics.ts";
 import { failure, success } from "../diagnostics.ts";
 import type { Blake3 } from "../hash.ts";
@@ -17,7 +18,6 @@ import type { OnPushEvent, PushOutcome } from "./push-event.ts";
 import { callRemote } from "./session.ts";
 import { type Survey, surveyMachine } from "./survey.ts";
 import type { Transport } from "./transport.ts";
-import { isUnitText } from "./tree-view.ts";
 
 /** A generation to go back to, with all that lies between. */
 export interface RollbackTarget {

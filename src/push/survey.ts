@@ -4,6 +4,7 @@
  */
 import { performance } from "node:perf_hooks";
 import type { Manifest } from "../build/manifest.ts";
+import { readBuiltTexts, recallTexts, treeView, type UnitTexts } from "../build/tree-view.ts";
 import type { Result } from "../diagnostics.ts";
 import { failure, success } from "../diagnostics.ts";
 import type { AbsPath, FileHash, GenerationId, RelPath } from "../paths.ts";
@@ -17,7 +18,6 @@ import type { OnPushEvent } from "./push-event.ts";
 import { callRemote, newSessionName } from "./session.ts";
 import type { Transport } from "./transport.ts";
 import { diffTrees, type FileChange } from "./tree-diff.ts";
-import { readBuiltTexts, recallTexts, treeView, type UnitTexts } from "./tree-view.ts";
 import { daemonsFor } from "./triggers.ts";
 
 /** The tree that the machine shall have. */

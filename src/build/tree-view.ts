@@ -1,9 +1,9 @@
 /** Views of an old and a new tree for the unit planner: from the local tree, from memory, or from the machine. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Manifest, ManifestEntry } from "../build/manifest.ts";
 import type { AbsPath, FileHash, RelPath } from "../paths.ts";
 import type { TreeView } from "../units/unit-set.ts";
+import type { Manifest, ManifestEntry } from "./manifest.ts";
 
 /** Only these are read as text by the unit planner. */
 const UNIT_FOLDERS = /^lib\/systemd\/(system|user)\//;

@@ -1,0 +1,27 @@
+/** `labctl graph <machine>`: the flow layer → file → unit as SVG, DOT or JSON on standard output. Offline. */
+import { readBuiltTexts, treeView } from "../build/tree-view.ts";
+import { graphDot } from "../graph/dot.ts";
+import { graphSvg } from "../graph/svg.ts";
+import { treeGraph } from "../graph/tree-graph.ts";
+import { readUnitSet } from "../units/unit-set.ts";
+import type { CommandRun } from "./commands.ts";
+import { EXIT } from "./exit.ts";
+import { refuseUsage } from "./help.ts";
+import { buildMachines, findMachines } from "./machines.ts";
+import { printDiagnostics, printJson, printOut } from "./print.ts";
+
+export const run: CommandRun = async (args) => {
+  const named = await findMachines(args, args.positionals);
+  const built = named.ok ? await buildMachines(args, named.value) : named;
+  if (!built.ok) {
+    printDiagnostics(built.problems);
+    return EXIT.failed;
+  }
+  const [one, ...others] = built.value;
+  if (!one || others.length > 0) return refuseUsage("`graph` draws one machine", "graph");
+  const { manifest, folder } = one.wanted;
+  const graph = treeGraph(manifest, readUnitSet(treeView(manifest, readBuiltTexts(manifest, folder))));
+  if (args.flag("json")) printJson(graph);
+  else printOut((args.flag("dot") ? graphDot(graph) : graphSvg(graph)).trimEnd());
+  return EXIT.done;
+};

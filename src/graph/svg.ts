@@ -51,13 +51,16 @@ const LEGEND: readonly (readonly [string, string])[] = [
   [RESTARTS, "bound, run or loaded by the unit: a change restarts it"],
 ];
 
+const LEGEND_PX = 6.8;
+const LEGEND_WIDTH = LEGEND.reduce((w, [, text]) => w + 50 + text.length * LEGEND_PX, 80);
+
 /** A whole SVG document. Pure. */
 export function graphSvg(graph: TreeGraph): string {
   const fileX = MARGIN + LAYER_WIDTH + COLUMN_GAP;
   const fileWidth = Math.max(120, ...graph.files.map((f) => f.path.length * MONO_PX + (f.template ? 20 : 0)));
   const unitX = fileX + fileWidth + COLUMN_GAP + 30;
   const unitWidth = Math.max(140, ...graph.units.map((u) => u.length * MONO_PX + 24));
-  const width = unitX + unitWidth + MARGIN;
+  const width = Math.max(unitX + unitWidth + MARGIN, LEGEND_WIDTH + 2 * MARGIN);
 
   const fileY = new Map<string, number>();
   const layerSpan = new Map<string, [number, number]>();
@@ -89,9 +92,10 @@ export function graphSvg(graph: TreeGraph): string {
     const file = graph.files.find((f) => f.path === edge.file);
     if (from === undefined || to === undefined || !file) continue;
     const x1 = fileX + edge.file.length * MONO_PX + (file.template ? 22 : 6);
-    parts.push(
-      curve(x1, from, unitX, to, EDGE_COLOUR[edge.kind], 1.3, `${edge.file} → ${edge.unit}: ${edge.kind}`),
-    );
+    const colour = EDGE_COLOUR[edge.kind];
+    const edgeX = fileX + fileWidth + 12;
+    parts.push(lead(x1, from, edgeX, colour));
+    parts.push(curve(edgeX, from, unitX, to, colour, 1.3, `${edge.file} → ${edge.unit}: ${edge.kind}`));
   }
   for (const [i, layer] of graph.layers.entries()) {
     const [start, end] = layerSpan.get(layer) ?? [0, 0];
@@ -144,6 +148,11 @@ function placeUnits(graph: TreeGraph, fileY: ReadonlyMap<string, number>): Map<s
   return out;
 }
 
+/** A file's line runs beside its own row to the column's edge first: across rows it would strike texts out. */
+function lead(x: number, y: number, edge: number, colour: string): string {
+  return `<path d="M${px(x)},${px(y)} H${px(edge)}" stroke="${colour}" stroke-width="1.3" stroke-opacity="0.6" stroke-dasharray="1 4"/>`;
+}
+
 function curve(
   x1: number,
   y1: number,
@@ -168,7 +177,7 @@ function legend(y: number): string {
   for (const [colour, text] of LEGEND) {
     out.push(`<path d="M${px(x)},${px(y - 4)} h22" stroke="${colour}" stroke-width="2"/>`);
     out.push(`<text x="${px(x + 28)}" y="${px(y)}" font-size="11" fill="#475569">${escapeXml(text)}</text>`);
-    x += 28 + text.length * 6.7 + 22;
+    x += 50 + text.length * LEGEND_PX;
   }
   out.push(
     `<text x="${px(x)}" y="${px(y)}" font-size="11" fill="#475569"><tspan fill="#d97706">◆</tspan> template</text>`,

@@ -182,10 +182,10 @@ export const COMMANDS: readonly CommandSpec[] = [
   },
   {
     name: "facts",
-    args: "show <machine> | origin <fact> [machine…]",
-    summary: "show a machine's facts, or where one comes from",
+    args: "show <machine> | origin <fact> [machine…] | probe <machine…>",
+    summary: "show a machine's facts, say where one comes from, or ask the machine what it is",
     arity: [1, Number.POSITIVE_INFINITY],
-    options: [fact, json],
+    options: [fact, ...remote, dryRun, json],
     load: () => import("./facts.ts"),
   },
 ];

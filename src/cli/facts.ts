@@ -1,4 +1,4 @@
-/** `labctl facts show <machine>` and `labctl facts origin <fact> [machine…]`: values, and where they come from. */
+/** `labctl facts probe`, `labctl facts show <machine>` and `labctl facts origin <fact> [machine…]`: values, and where they come from. */
 import { projectDisk } from "../build/project-disk.ts";
 import { formatPlace } from "../diagnostics.ts";
 import type { Fact, FactOrigin } from "../facts/fact.ts";
@@ -14,8 +14,12 @@ import { buildRequest } from "./request.ts";
 
 export const run: CommandRun = async (args) => {
   const [verb, ...rest] = args.positionals;
+  if (verb === "probe") {
+    const { probeMachines } = await import("./facts-probe.ts");
+    return probeMachines(args, rest);
+  }
   if (verb !== "show" && verb !== "origin")
-    return refuseUsage(`\`facts\` knows show and origin, not \`${verb}\``, "facts");
+    return refuseUsage(`\`facts\` knows show, origin and probe, not \`${verb}\``, "facts");
   if (rest.length === 0)
     return refuseUsage(
       `\`facts ${verb}\` wants ${verb === "show" ? "a machine" : "the name of a fact"}`,

@@ -35,6 +35,11 @@ export function remoteProgram(verb: string): string {
   return text;
 }
 
+/** The text that asks for a machine's facts; for `sh -s`. */
+export function factsProgram(): string {
+  return readPart("facts");
+}
+
 function readPart(name: string): string {
   if (typeof LABCTL_REMOTE_PARTS === "object") return LABCTL_REMOTE_PARTS[name] ?? "";
   return readFileSync(new URL(`${name}.sh`, import.meta.url), "utf8");

@@ -1,0 +1,78 @@
+/** `labctl facts probe <machine…>`: asks machines what they are and keeps the answers in `facts/probed/`. */
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { performance } from "node:perf_hooks";
+import type { ProbedFacts } from "../facts/probe-answer.ts";
+import { fetchFacts } from "../push/fetch-facts.ts";
+import type { ParsedArguments } from "./commands.ts";
+import { EXIT } from "./exit.ts";
+import { refuseUsage } from "./help.ts";
+import { findMachines, forEachMachine } from "./machines.ts";
+import { formatMs, printDiagnostics, printErr, printJson } from "./print.ts";
+import { connectOptions, connectTo } from "./remote.ts";
+
+/** Each machine's file is replaced only if a fact in it changed, so that a probe of an unchanged machine changes nothing. */
+export async function probeMachines(args: ParsedArguments, patterns: readonly string[]): Promise<number> {
+  if (patterns.length === 0) return refuseUsage("`facts probe` wants a machine", "facts");
+  const options = connectOptions(args);
+  const named = options.ok ? await findMachines(args, patterns) : options;
+  if (!options.ok || !named.ok) {
+    printDiagnostics(!options.ok ? options.problems : named.ok ? [] : named.problems);
+    return EXIT.failed;
+  }
+  const { root, machines } = named.value;
+  const probed: object[] = [];
+  const code = await forEachMachine(machines, 8, async (machine) => {
+    const transport = await connectTo(machine, options.value);
+    if (!transport.ok) {
+      printDiagnostics(transport.problems);
+      return EXIT.failed;
+    }
+    printDiagnostics(transport.warnings);
+    try {
+      const startedAt = performance.now();
+      const facts = await fetchFacts(transport.value, machine.name, [
+        ...new Set(machine.layers.flatMap((l) => l.packages)),
+      ]);
+      if (!facts.ok) {
+        printDiagnostics(facts.problems);
+        return EXIT.failed;
+      }
+      const file = join(root, "facts", "probed", `${machine.name}.json`);
+      const changed = changedNames(file, facts.value);
+      probed.push({ machine: machine.name, changed, facts: facts.value });
+      if (changed.length > 0 && !args.flag("dry-run")) keep(file, facts.value);
+      const said =
+        changed.length === 0
+          ? "nothing changed"
+          : `${args.flag("dry-run") ? "would change" : "changed"}: ${changed.join(", ")}`;
+      printErr(
+        `${machine.name}: ${Object.keys(facts.value).length} facts in ${formatMs(performance.now() - startedAt)}, ${said}`,
+      );
+      return changed.length > 0 && args.flag("dry-run") ? EXIT.changes : EXIT.done;
+    } finally {
+      await transport.value.close();
+    }
+  });
+  if (args.flag("json")) printJson({ machines: probed });
+  return code;
+}
+
+function changedNames(file: string, facts: ProbedFacts): string[] {
+  let before: Record<string, unknown> = {};
+  try {
+    before = (JSON.parse(readFileSync(file, "utf8")) as { facts?: Record<string, unknown> }).facts ?? {};
+  } catch {
+    // Never probed, or damaged: everything counts as new.
+  }
+  const names = new Set([...Object.keys(before), ...Object.keys(facts)]);
+  return [...names].filter((name) => JSON.stringify(before[name]) !== JSON.stringify(facts[name])).sort();
+}
+
+/** Sorted and indented: it is committed, and read in diffs. */
+function keep(file: string, facts: ProbedFacts): void {
+  mkdirSync(join(file, ".."), { recursive: true });
+  const date = new Date().toISOString().replace(/\.\d+Z$/, "Z");
+  writeFileSync(`${file}.${process.pid}`, `${JSON.stringify({ probedAt: date, facts }, null, 2)}\n`);
+  renameSync(`${file}.${process.pid}`, file);
+}

@@ -14,6 +14,10 @@ export const run: CommandRun = async (args) => {
     printDiagnostics(request.problems);
     return request.problems.some((p) => p.code === "usage") ? EXIT.usage : EXIT.failed;
   }
+  if (args.flag("watch")) {
+    const { watchAndBuild } = await import("./watch.ts");
+    return watchAndBuild(request.value, async () => {});
+  }
   const built = await buildIfNeeded({ ...request.value, dryRun: args.flag("dry-run") });
   if (!built.ok) {
     printDiagnostics(built.problems);

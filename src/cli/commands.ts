@@ -102,6 +102,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { name: "explain", kind: "flag", help: "print each step with its reason" },
       { name: "stats", kind: "flag", help: "print phases with their times and counts" },
       { name: "rebuild", short: "B", kind: "flag", help: "build from nothing" },
+      { name: "watch", short: "w", kind: "flag", help: "go on building on every edit" },
       dryRun,
       fact,
       json,
@@ -155,6 +156,14 @@ export const COMMANDS: readonly CommandSpec[] = [
     arity: [1, 1],
     options: [...remote, json],
     load: () => import("./generations.ts"),
+  },
+  {
+    name: "watch",
+    args: "<machine…>",
+    summary: "build and push on every edit, over a connection that stays open",
+    arity: [1, Number.POSITIVE_INFINITY],
+    options: [noConfirm, fact, ...remote, quiet],
+    load: () => import("./watch.ts"),
   },
   {
     name: "why",

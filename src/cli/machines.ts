@@ -63,31 +63,31 @@ export async function buildMachines(
   const built = await buildIfNeeded(request.value);
   if (!built.ok) return built;
   printDiagnostics(built.warnings);
-  const layout = buildLayout(named.root);
   const out: BuiltMachine[] = [];
   for (const machine of named.machines) {
-    const result = built.value.machines.find((m) => m.machine === machine.name);
-    const manifestFile = layout.manifest(machine.name);
-    const manifest = parseManifest(readFileSync(manifestFile, "utf8"));
-    if (!result || !manifest) {
-      return failure(
-        problem("bad-manifest", `the manifest of \`${machine.name}\` can't be read back`, {
-          place: { file: manifestFile },
-          help: "build again with --rebuild",
-        }),
-      );
-    }
-    out.push({
-      machine,
-      wanted: {
-        manifest,
-        id: result.generation as GenerationId,
-        folder: layout.tree(machine.name),
-        manifestFile,
-      },
-    });
+    const wanted = await readWanted(named.root, machine);
+    if (!wanted.ok) return wanted;
+    out.push({ machine, wanted: wanted.value });
   }
   return success(out);
+}
+
+/** A machine's tree as it was built last. */
+export async function readWanted(root: AbsPath, machine: Machine): Promise<Result<BuiltMachine["wanted"]>> {
+  const layout = buildLayout(root);
+  const manifestFile = layout.manifest(machine.name);
+  const text = readFileSync(manifestFile, "utf8");
+  const manifest = parseManifest(text);
+  if (!manifest) {
+    return failure(
+      problem("bad-manifest", `the manifest of \`${machine.name}\` can't be read back`, {
+        place: { file: manifestFile },
+        help: "build again with --rebuild",
+      }),
+    );
+  }
+  const id = (await blake3()).hash(text) as string as GenerationId;
+  return success({ manifest, id, folder: layout.tree(machine.name), manifestFile });
 }
 
 /** Runs `work` for each, at most `jobs` at once; each returns its own exit code. */

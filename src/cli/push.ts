@@ -1,10 +1,12 @@
 /** `labctl push`: builds, plans, and carries the plan out on each machine. */
 import { performance } from "node:perf_hooks";
+import type { Result } from "../diagnostics.ts";
+import type { Machine } from "../project/project.ts";
 import { isEmpty, planJson } from "../push/plan.ts";
 import { pushTree } from "../push/push.ts";
 import type { PushEvent, PushOutcome } from "../push/push-event.ts";
 import { surveyMachine } from "../push/survey.ts";
-import type { ConnectOptions } from "../push/transport.ts";
+import type { ConnectOptions, Transport } from "../push/transport.ts";
 import type { CommandRun, ParsedArguments } from "./commands.ts";
 import { EXIT } from "./exit.ts";
 import {
@@ -13,6 +15,7 @@ import {
   findMachines,
   forEachMachine,
   type NamedMachines,
+  readWanted,
 } from "./machines.ts";
 import { formatMs, paint, printDiagnostics, printErr, printJson } from "./print.ts";
 import { CONFIRM_SECONDS, connectOptions, connectTo, gitState, KEEP_GENERATIONS, whoAmI } from "./remote.ts";
@@ -52,12 +55,7 @@ async function pushOne(
   const say = (text: string | undefined): void => {
     if (text !== undefined && !args.flag("quiet")) printErr(`${machine.name}: ${text}`);
   };
-  const onEvent = (event: PushEvent): void => {
-    if (event.kind === "warning") printDiagnostics([event.diagnostic]);
-    else if (event.kind === "planned" && !isEmpty(event.plan) && !args.flag("quiet"))
-      printErr(planLines(event.plan).join("\n"));
-    else say(eventLine(event));
-  };
+  const onEvent = eventPrinter(machine.name, args);
   const git = gitState(named.root);
   const transport = await connectTo(machine, options);
   if (!transport.ok) {
@@ -77,26 +75,7 @@ async function pushOne(
       outcomes.push({ machine: machine.name, ok: true, plan: planJson(survey.value.plan) });
       return isEmpty(survey.value.plan) ? EXIT.done : EXIT.changes;
     }
-    const { commit, dirty } = await git;
-    const message = args.value("message");
-    const outcome = await pushTree(
-      transport.value,
-      machine.name,
-      wanted,
-      named.known,
-      {
-        confirmSeconds: args.flag("no-confirm") ? 0 : CONFIRM_SECONDS,
-        keep: KEEP_GENERATIONS,
-        who: whoAmI(),
-        meta: {
-          ...(commit ? { commit } : {}),
-          ...(dirty === undefined ? {} : { dirty: dirty ? "yes" : "no" }),
-          ...(message ? { message: message.replace(/[^\P{Cc}]/gu, " ").slice(0, 500) } : {}),
-        },
-        reconnect: () => connectTo(machine, { ...options, acceptNew: false }),
-      },
-      onEvent,
-    );
+    const outcome = await pushBuilt({ machine, wanted }, transport.value, named, options, args, onEvent, git);
     if (!outcome.ok) {
       printDiagnostics(outcome.problems);
       outcomes.push({ machine: machine.name, ok: false, problems: outcome.problems });
@@ -114,6 +93,72 @@ async function pushOne(
   } finally {
     await transport.value.close();
   }
+}
+
+/** Prints a push's events as they come. */
+function eventPrinter(machine: string, args: ParsedArguments): (event: PushEvent) => void {
+  return (event) => {
+    if (event.kind === "warning") printDiagnostics([event.diagnostic]);
+    if (args.flag("quiet")) return;
+    if (event.kind === "planned" && !isEmpty(event.plan)) printErr(planLines(event.plan).join("\n"));
+    const line = eventLine(event);
+    if (line !== undefined) printErr(`${machine}: ${line}`);
+  };
+}
+
+/** Pushes a built tree over an open connection, with what the command line says of it. */
+async function pushBuilt(
+  { machine, wanted }: BuiltMachine,
+  transport: Transport,
+  named: NamedMachines,
+  options: ConnectOptions,
+  args: ParsedArguments,
+  onEvent: (event: PushEvent) => void,
+  git: ReturnType<typeof gitState>,
+): Promise<Result<PushOutcome>> {
+  const { commit, dirty } = await git;
+  const message = args.value("message");
+  const meta = {
+    ...(commit ? { commit } : {}),
+    ...(dirty === undefined ? {} : { dirty: dirty ? "yes" : "no" }),
+    ...(message ? { message: message.replace(/[^\P{Cc}]/gu, " ").slice(0, 500) } : {}),
+  };
+  const settings = {
+    confirmSeconds: args.flag("no-confirm") ? 0 : CONFIRM_SECONDS,
+    keep: KEEP_GENERATIONS,
+    who: whoAmI(),
+    meta,
+    reconnect: () => connectTo(machine, { ...options, acceptNew: false }),
+  };
+  return pushTree(transport, machine.name, wanted, named.known, settings, onEvent);
+}
+
+/** For `watch`: pushes what was just built; false if it failed, and then the connection is not to be trusted. */
+export async function pushOpened(
+  machine: Machine,
+  transport: Transport,
+  named: NamedMachines,
+  options: ConnectOptions,
+  args: ParsedArguments,
+): Promise<boolean> {
+  const startedAt = performance.now();
+  const wanted = await readWanted(named.root, machine);
+  const onEvent = eventPrinter(machine.name, args);
+  const outcome = wanted.ok
+    ? await pushBuilt(
+        { machine, wanted: wanted.value },
+        transport,
+        named,
+        options,
+        args,
+        onEvent,
+        gitState(named.root),
+      )
+    : wanted;
+  if (!outcome.ok) printDiagnostics(outcome.problems);
+  else if (!args.flag("quiet"))
+    printErr(`${machine.name}: ${outcomeLine(outcome.value, performance.now() - startedAt)}`);
+  return outcome.ok;
 }
 
 /** The last line of a push or rollback. Pure but for colour. */

@@ -1,0 +1,94 @@
+/**
+ * `labctl watch <machine…>`: builds and pushes on every edit, over a connection that stays open. `build --watch` is the
+ * same without the push. Ends with Ctrl-C.
+ */
+import { performance } from "node:perf_hooks";
+import { build } from "../build/build.ts";
+import type { BuildRequest } from "../build/build-result.ts";
+import { projectDisk } from "../build/project-disk.ts";
+import type { Machine } from "../project/project.ts";
+import { readProject } from "../project/read-project.ts";
+import { selectMachines } from "../project/select-machines.ts";
+import type { Transport } from "../push/transport.ts";
+import type { CommandRun } from "./commands.ts";
+import { EXIT } from "./exit.ts";
+import { findMachines } from "./machines.ts";
+import { formatMs, paint, printDiagnostics, printErr } from "./print.ts";
+import { pushOpened } from "./push.ts";
+import { connectOptions, connectTo } from "./remote.ts";
+import { buildRequest } from "./request.ts";
+import { concerned, onEveryEdit } from "./watching.ts";
+
+export const run: CommandRun = async (args) => {
+  const request = buildRequest(args, args.positionals);
+  const options = connectOptions(args);
+  const named = request.ok && options.ok ? await findMachines(args, args.positionals) : request;
+  if (!request.ok || !options.ok || !named.ok || !("known" in named.value)) {
+    printDiagnostics(
+      !request.ok ? request.problems : !options.ok ? options.problems : named.ok ? [] : named.problems,
+    );
+    return EXIT.failed;
+  }
+  const found = named.value;
+  const open = new Map<string, Transport>();
+  const pushAll = async (machines: readonly Machine[]): Promise<void> => {
+    await Promise.all(
+      machines.map(async (machine) => {
+        let transport = open.get(machine.name);
+        if (!transport) {
+          const opened = await connectTo(machine, options.value);
+          if (!opened.ok) {
+            printDiagnostics(opened.problems);
+            return;
+          }
+          transport = opened.value;
+          open.set(machine.name, transport);
+        }
+        // A connection that broke is opened anew by the next edit.
+        if (!(await pushOpened(machine, transport, found, options.value, args))) {
+          open.delete(machine.name);
+          await transport.close();
+        }
+      }),
+    );
+  };
+  return watchAndBuild(request.value, pushAll);
+};
+
+/** Builds at once and after every edit; `then` gets the machines whose tree changed, and all of them the first time. */
+export async function watchAndBuild(
+  request: BuildRequest,
+  then: (machines: readonly Machine[]) => Promise<void>,
+): Promise<never> {
+  const selected = (): readonly Machine[] => {
+    const project = readProject(request.root, request.builtInLayers, projectDisk());
+    const machines = project.ok ? selectMachines(project.value.machines, request.machines) : project;
+    return machines.ok ? machines.value : [];
+  };
+  const generations = new Map<string, string>();
+  const rebuild = async (machines: readonly string[], all: readonly Machine[]): Promise<void> => {
+    const startedAt = performance.now();
+    const built = await build({ ...request, machines });
+    if (!built.ok) {
+      printDiagnostics(built.problems);
+      return;
+    }
+    const changed = built.value.machines.filter((m) => generations.get(m.machine) !== m.generation);
+    for (const m of built.value.machines) generations.set(m.machine, m.generation);
+    const ms = performance.now() - startedAt;
+    for (const m of changed)
+      printErr(
+        `${m.machine}  ${m.generation.slice(0, 12)}  wrote ${m.written}, removed ${m.removed} ${paint("dim", `(${formatMs(ms)})`)}`,
+      );
+    await then(all.filter((m) => changed.some((c) => c.machine === m.name)));
+  };
+  await rebuild(request.machines, selected());
+  printErr(paint("dim", "watching; Ctrl-C ends it"));
+  return onEveryEdit(request.root, async (paths) => {
+    const all = selected();
+    const first = concerned(paths, all).map((m) => m.name as string);
+    // What the names of the paths suggest is built first; then everything, since a `!` link may reach anywhere.
+    if (first.length > 0 && first.length < all.length) await rebuild(first, all);
+    await rebuild(request.machines, all);
+  });
+}

@@ -9,9 +9,11 @@ export interface Attributes {
 
 const compiled = new Map<string, RegExp>();
 
+const NONE: Attributes = {};
+
 /** Later rules win, field by field; no matching rule gives an empty object. Pure. */
 export function attributesFor(path: string, rules: readonly AttributeRule[]): Attributes {
-  let out: Attributes = {};
+  let out: Attributes = NONE;
   for (const rule of rules) {
     if (!globToRegExp(rule.glob).test(path)) continue;
     out = {

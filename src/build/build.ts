@@ -10,12 +10,13 @@ import type { Diagnostic, Result } from "../diagnostics.ts";
 import { failure, sortDiagnostics, success } from "../diagnostics.ts";
 import { readFacts } from "../facts/read-facts.ts";
 import { type Blake3, blake3 } from "../hash.ts";
-import type { AbsPath, GenerationId, RelPath } from "../paths.ts";
+import { type AbsPath, foldersAbove, type GenerationId, type RelPath } from "../paths.ts";
 import type { Machine, Project } from "../project/project.ts";
 import { readProject } from "../project/read-project.ts";
 import { selectMachines } from "../project/select-machines.ts";
 import type { BuildRequest, BuildResult, MachineBuild } from "./build-result.ts";
-import { type Bundler, bundler } from "./bundle.ts";
+import type { Bundler } from "./bundle.ts";
+import { inputsLooked, saveFresh } from "./fresh-save.ts";
 import { buildLayout } from "./layout.ts";
 import { acquireLock } from "./lock.ts";
 import { executeMachine, type PreparedMachine, prepareMachine, type Tools } from "./machine-build.ts";
@@ -28,14 +29,15 @@ import { describe } from "./problems.ts";
 import { projectDisk } from "./project-disk.ts";
 import { treeReader } from "./read-tree.ts";
 import { formatReason } from "./reason.ts";
-import { type Renderer, renderer } from "./render.ts";
-import { ABSENT, lastingSignature, lookAt, readSignature, type Signature, UNTRUSTED } from "./signature.ts";
+import type { Renderer } from "./render.ts";
+import { ABSENT, lastingSignature, lookAt, readSignature, UNTRUSTED } from "./signature.ts";
 import { type SourceHashes, sourceHashes } from "./source-hashes.ts";
 import {
   type BuildState,
   type MachineState,
   type OutputRecord,
   readState,
+  recordOf,
   STATE_VERSION,
   writeState,
 } from "./state.ts";
@@ -126,8 +128,8 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
     const tree = outputTree(layout.tree(machine.name), temporary, twins, b3);
     const machineFacts = facts.value.get(machine.name);
     if (!machineFacts) throw new Error(`no facts were read for ${machine.name}`);
-    const p = prepareMachine({ machine, outputs, facts: machineFacts, before }, tree, tools, problems);
-    const touched = new Set(p.steps.map((s) => (s.action === "remove" ? s.path : s.output.path)));
+    const p = await prepareMachine({ machine, outputs, facts: machineFacts, before }, tree, tools, problems);
+    const touched = new Set(p.steps.map(pathOf));
     for (const [path, record] of Object.entries(before?.outputs ?? {})) {
       if (record.type === "file" && !touched.has(path as never))
         twins.set(twinKey(record.content, record.mode), join(layout.tree(machine.name), path));
@@ -183,8 +185,21 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
     });
   }
   // A hard link made for a later machine moved the ctime of an earlier one's file.
-  for (const { tree, machine } of prepared) {
-    states[machine.name] = settled(states[machine.name], tree, layout.manifest(machine.name));
+  const twinsTouched = new Set<string>();
+  for (const { prepared: p } of prepared) {
+    for (const path of p.steps.map(pathOf)) {
+      for (const records of [state?.machines[p.input.machine.name], states[p.input.machine.name]]) {
+        const record = recordOf(records?.outputs, path);
+        if (record?.type === "file") twinsTouched.add(twinKey(record.content, record.mode));
+      }
+    }
+  }
+  for (const { prepared: p, tree, machine } of prepared) {
+    const touched = new Set(p.steps.flatMap((step) => [pathOf(step), ...foldersAbove(pathOf(step))]));
+    const isTouched = (path: string, r: OutputRecord): boolean =>
+      touched.has(path) || (r.type === "file" && twinsTouched.has(twinKey(r.content, r.mode)));
+    const file = layout.manifest(machine.name);
+    states[machine.name] = settled(states[machine.name], tree, file, isTouched);
   }
   rmSync(temporary, { recursive: true, force: true });
   removeForgotten(layout.treesFolder, project.value, states);
@@ -194,10 +209,14 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
     (name) => !project.value.machines.some((m) => m.name === name),
   );
   for (const name of removedMachines) delete states[name];
-  writeState(
-    layout.stateFile,
-    newState(request, machines, [reader.watched, disk.watched, parts.watched], hashes, states),
-  );
+  writeState(layout.stateFile, {
+    version: STATE_VERSION,
+    tool: request.tool,
+    hashes: hashes.entries(),
+    machines: states,
+  });
+  const looked = inputsLooked([reader.watched, disk.watched, parts.watched]);
+  saveFresh(request, machines, looked, states);
   phase("save");
   return success({
     machines: results,
@@ -245,21 +264,32 @@ function foreseen(p: PreparedMachine): NonNullable<MachineBuild["foreseen"]> {
   return out;
 }
 
+function pathOf(step: BuildStep): RelPath {
+  return step.action === "remove" ? step.path : step.output.path;
+}
+
 function stepLines(steps: readonly BuildStep[], root: AbsPath): MachineBuild["steps"] {
   return steps.map((s) => ({
-    path: s.action === "remove" ? s.path : s.output.path,
+    path: pathOf(s),
     action: s.action,
     reason: formatReason(s.reason).replaceAll(`${root}/`, ""),
   }));
 }
 
 /** The machine's state as the next run may trust it, taken after everything was written. */
-function settled(state: MachineState | undefined, tree: OutputTree, manifest: string): MachineState {
+function settled(
+  state: MachineState | undefined,
+  tree: OutputTree,
+  manifest: string,
+  isTouched: (path: string, record: OutputRecord) => boolean,
+): MachineState {
   if (!state) throw new Error("a machine was built without a state");
   const nowMs = Date.now();
   const outputs = new Map<string, OutputRecord>();
   for (const [path, record] of Object.entries(state.outputs)) {
-    const signature = tree.lasting(path as RelPath, record, nowMs);
+    const signature = isTouched(path, record)
+      ? tree.lasting(path as RelPath, record, nowMs)
+      : tree.examined(path as RelPath, record);
     outputs.set(path, signature === record.signature ? record : { ...record, signature });
   }
   return {
@@ -271,18 +301,18 @@ function settled(state: MachineState | undefined, tree: OutputTree, manifest: st
 }
 
 function makeTools(root: AbsPath, hashes: SourceHashes, parts: Parts, b3: Blake3): Tools {
-  let rendering: Renderer | undefined;
-  let bundling: Bundler | undefined;
+  let rendering: Promise<Renderer> | undefined;
+  let bundling: Promise<Bundler> | undefined;
   return {
     b3,
     hashes,
     parts,
     renderer: () => {
-      rendering ??= renderer(parts.partial, (text) => b3.hash(text));
+      rendering ??= import("./render.ts").then((m) => m.renderer(parts.partial, (text) => b3.hash(text)));
       return rendering;
     },
     bundler: () => {
-      bundling ??= bundler(root);
+      bundling ??= import("./bundle.ts").then((m) => m.bundler(root));
       return bundling;
     },
   };
@@ -305,41 +335,6 @@ function removeForgotten(
     if (ours && !project.machines.some((m) => m.name === name))
       rmSync(join(treesFolder, name), { recursive: true, force: true });
   }
-}
-
-type Watched = ReadonlyMap<AbsPath, { readonly signature: Signature; readonly racy: boolean }>;
-
-function newState(
-  request: BuildRequest,
-  machines: readonly Machine[],
-  looked: readonly Watched[],
-  hashes: SourceHashes,
-  states: Record<string, MachineState>,
-): BuildState {
-  const watched: Record<string, Signature> = {};
-  const absent: string[] = [];
-  for (const [path, { signature, racy }] of looked.flatMap((w) => [...w])) {
-    if (signature === ABSENT) absent.push(path);
-    else watched[path] = racy ? UNTRUSTED : signature;
-  }
-  return {
-    version: STATE_VERSION,
-    tool: request.tool,
-    scope: {
-      machines: machines.map((m) => m.name),
-      all: request.machines.length === 0,
-      args: argsKey(request.facts),
-    },
-    watched,
-    absent,
-    hashes: hashes.entries(),
-    machines: states,
-  };
-}
-
-/** `--fact` arguments as one text. Pure. */
-export function argsKey(facts: ReadonlyMap<string, string>): string {
-  return JSON.stringify([...facts].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 function unique(problems: readonly Diagnostic[]): Diagnostic[] {

@@ -36,8 +36,9 @@ export interface MachineInput {
 export interface Tools {
   readonly b3: Blake3;
   readonly hashes: SourceHashes;
-  readonly renderer: () => Renderer;
-  readonly bundler: () => Bundler;
+  /** Loaded only when a step needs it. */
+  readonly renderer: () => Promise<Renderer>;
+  readonly bundler: () => Promise<Bundler>;
   readonly parts: Parts;
 }
 
@@ -78,19 +79,27 @@ export function templateFacts(machine: Machine, facts: MachineFacts): Readonly<R
 }
 
 /** Plans the machine and produces what its steps need; changes nothing on disk. */
-export function prepareMachine(
+export async function prepareMachine(
   input: MachineInput,
   tree: OutputTree,
   tools: Tools,
   problems: Diagnostic[],
-): PreparedMachine {
+): Promise<PreparedMachine> {
   const facts = templateFacts(input.machine, input.facts);
   const hashText = (text: string): string => tools.b3.hash(text).slice(0, 16);
   const records = input.before?.outputs;
+  // Many templates read the same facts.
+  const tokens = new Map<string, ReadToken>();
   const steps = planBuild(input.outputs, {
     records,
     sourceHash: (output) => tools.hashes.of(sourceFile(output)),
-    tokenNow: (path, before) => tokenNow(facts, path, before, hashText),
+    tokenNow: (path, before) => {
+      const shape = before === "object" || before === "list";
+      const key = shape ? `${path}\0` : path;
+      const known = tokens.get(key) ?? tokenNow(facts, path, before, hashText);
+      tokens.set(key, known);
+      return known;
+    },
     factOrigin: (path) => originOf(input.facts, path),
     partHash: tools.parts.hash,
     outputCondition: (path, record) => tree.condition(path, record),
@@ -99,11 +108,11 @@ export function prepareMachine(
   const produced = new Map<RelPath, Produced>();
   for (const step of steps) {
     if (step.action === "render") {
-      const result = produceRendering(step.output, input, facts, tools);
+      const result = produceRendering(step.output, input, facts, tools, await tools.renderer());
       if ("code" in result) problems.push(result);
       else produced.set(step.output.path, result);
     } else if (step.action === "bundle") {
-      const result = produceBundle(step.output, tools);
+      const result = produceBundle(step.output, tools, await tools.bundler());
       if (result.ok) produced.set(step.output.path, result.value);
       else problems.push(...result.problems);
     }
@@ -114,12 +123,12 @@ export function prepareMachine(
 /** A bundle is right only if no input changed while it was made: their hashes before and after must agree. */
 const BUNDLE_ATTEMPTS = 5;
 
-function produceBundle(output: PlannedOutput, tools: Tools): Result<Produced> {
+function produceBundle(output: PlannedOutput, tools: Tools, bundler: Bundler): Result<Produced> {
   const source = sourceFile(output);
   let before: Readonly<Record<string, FileHash>> | undefined;
   for (let attempt = 0; attempt < BUNDLE_ATTEMPTS; attempt++) {
     const startedAtMs = Date.now();
-    const bundled = tools.bundler().bundle(source);
+    const bundled = bundler.bundle(source);
     if (!bundled.ok) return bundled;
     const { data, inputs } = bundled.value;
     const names = [...inputs, ...new Set([source.file, ...inputs].flatMap(rivalsOf))];
@@ -153,9 +162,10 @@ function produceRendering(
   input: MachineInput,
   facts: Readonly<Record<string, FactValue>>,
   tools: Tools,
+  renderer: Renderer,
 ): Produced | Diagnostic {
   const template = readFileSync(sourceFile(output).file);
-  const rendering = tools.renderer().render({
+  const rendering = renderer.render({
     template: { text: template.toString("utf8"), file: output.source },
     layer: output.layer,
     machine: input.machine.name,
@@ -298,11 +308,7 @@ function manifestOf(input: MachineInput, outputs: ReadonlyMap<string, OutputReco
   for (const output of input.outputs) {
     const record = outputs.get(output.path);
     if (!record) continue;
-    const facts: Record<string, string | null> = {};
-    for (const [path, token] of Object.entries(record.reads ?? {})) {
-      if (token === "absent") facts[path] = null;
-      else if (token.startsWith("=")) facts[path] = token.slice(1);
-    }
+    const facts = record.reads === undefined ? NO_FACTS : factsRead(record.reads);
     const origin = {
       layer: output.layer,
       source: output.source,
@@ -322,6 +328,17 @@ function manifestOf(input: MachineInput, outputs: ReadonlyMap<string, OutputReco
     packages: [...packages.values()].sort((a, b) => (a.name < b.name ? -1 : 1)),
     entries,
   };
+}
+
+const NO_FACTS: Readonly<Record<string, string | null>> = {};
+
+function factsRead(reads: Readonly<Record<string, ReadToken>>): Readonly<Record<string, string | null>> {
+  const facts: Record<string, string | null> = {};
+  for (const [path, token] of Object.entries(reads)) {
+    if (token === "absent") facts[path] = null;
+    else if (token.startsWith("=")) facts[path] = token.slice(1);
+  }
+  return facts;
 }
 
 function sourceFile(output: PlannedOutput) {

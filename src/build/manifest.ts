@@ -61,23 +61,32 @@ export interface Manifest {
 /** Canonical text: fixed key order, one entry a line, newline at the end; equal manifests have equal bytes. Pure. */
 export function manifestText(m: Manifest): string {
   const head = { version: m.version, machine: m.machine, layers: m.layers, packages: m.packages };
-  const lines = m.entries.map((e) => `  ${JSON.stringify(canonicalEntry(e))}`);
+  const lines = m.entries.map((e) => `  ${entryText(e)}`);
   const start = JSON.stringify(head).slice(0, -1);
   return `${start},"entries":[\n${lines.join(",\n")}\n]}\n`;
 }
 
-function canonicalEntry(e: ManifestEntry): Record<string, unknown> {
-  const facts = Object.fromEntries(Object.entries(e.origin.facts).sort(([a], [b]) => (a < b ? -1 : 1)));
-  return {
-    path: e.path,
-    type: e.type,
-    mode: e.mode.toString(8).padStart(4, "0"),
-    owner: e.owner,
-    group: e.group,
-    ...(e.type === "file" ? { size: e.sizeBytes, hash: e.hash } : {}),
-    ...(e.type === "link" ? { target: e.target } : {}),
-    origin: { layer: e.origin.layer, source: e.origin.source, template: e.origin.template, facts },
-  };
+/** Put together by hand: thousands of entries are written by every build that changes one of them. */
+function entryText(e: ManifestEntry): string {
+  const { layer, source, template, facts } = e.origin;
+  const names = Object.keys(facts).sort();
+  const read = names.map((name) => `${quote(name)}:${quote(facts[name] ?? null)}`);
+  const own =
+    e.type === "file"
+      ? `,"size":${e.sizeBytes},"hash":${quote(e.hash)}`
+      : e.type === "link"
+        ? `,"target":${quote(e.target)}`
+        : "";
+  const mode = e.mode.toString(8).padStart(4, "0");
+  return (
+    `{"path":${quote(e.path)},"type":"${e.type}","mode":"${mode}"` +
+    `,"owner":${quote(e.owner)},"group":${quote(e.group)}${own}` +
+    `,"origin":{"layer":${quote(layer)},"source":${quote(source)},"template":${template},"facts":{${read.join(",")}}}}`
+  );
+}
+
+function quote(value: string | null): string {
+  return JSON.stringify(value);
 }
 
 /**

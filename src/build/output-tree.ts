@@ -25,6 +25,7 @@ import { type OutputRecord, recordOf } from "./state.ts";
 /** Output of one content and mode that others may be hard links of. */
 export type TwinIndex = Map<string, string>;
 
+/** Index key of an output that others may be hard links of. Pure. */
 export function twinKey(content: string, mode: number): string {
   return `${content}:${mode}`;
 }
@@ -46,6 +47,8 @@ export interface OutputTree {
   signature(path: RelPath): Signature;
   /** What to keep for the next run; `record` is what the output was found or made to be. */
   lasting(path: RelPath, record: OutputRecord, nowMs: number): Signature;
+  /** The same for an output that nothing touched since it was examined. */
+  examined(path: RelPath, record: OutputRecord): Signature;
 }
 
 /** `temporary` must be on the file system of `root`. `twins` is shared by all trees of a run. */
@@ -55,11 +58,13 @@ export function outputTree(root: AbsPath, temporary: AbsPath, twins: TwinIndex, 
     if (there && !there.isDirectory()) rmSync(folder);
     if (!there?.isDirectory()) mkdirSync(folder);
   }
-  const at = (path: string): string => join(root, path);
+  const at = (path: string): string => (path === "" ? root : `${root}/${path}`);
   // Folders of the tree that something else stands in for: what lies "below" a link is not the tree's.
   const badFolders = new Set<string>();
   // Signatures of outputs whose bytes were looked at and found right.
   const seen = new Map<string, Signature>();
+  // Folders are looked at twice before anything is written: for strangers, and for themselves.
+  const folderStats = new Map<string, Stats | undefined>();
   /** A folder's time stamps move whenever a name in it comes or goes; only type and mode are its own. */
   const looksLike = (file: string, stats: Stats, record: OutputRecord): boolean => {
     const mode = stats.mode & 0o777;
@@ -111,8 +116,8 @@ export function outputTree(root: AbsPath, temporary: AbsPath, twins: TwinIndex, 
   return {
     root,
     condition: (path, record) => {
-      if (foldersAbove(path).some((f) => badFolders.has(f))) return "missing";
-      const stats = lookAt(at(path));
+      if (badFolders.size > 0 && foldersAbove(path).some((f) => badFolders.has(f))) return "missing";
+      const stats = folderStats.has(path) ? folderStats.get(path) : lookAt(at(path));
       if (!stats) {
         if (record.type === "dir") badFolders.add(path);
         return "missing";
@@ -143,6 +148,7 @@ export function outputTree(root: AbsPath, temporary: AbsPath, twins: TwinIndex, 
       for (const path of folders.sort(compareBytes)) {
         if (foldersAbove(path).some((f) => badFolders.has(f))) continue;
         const now = lookAt(at(path));
+        folderStats.set(path, now);
         if (!now?.isDirectory()) badFolders.add(path);
         else if (signatureOf(now) !== records[path]?.signature) walk(path);
       }
@@ -178,6 +184,7 @@ export function outputTree(root: AbsPath, temporary: AbsPath, twins: TwinIndex, 
       else rmSync(at(path), { recursive: true, force: true });
     },
     signature: (path) => readSignature(at(path)),
+    examined: (path, record) => seen.get(path) ?? record.signature,
     lasting: (path, record, nowMs) =>
       lastingSignature(lookAt(at(path)), seen.get(path) ?? record.signature, nowMs),
   };

@@ -80,23 +80,41 @@ export function overlay(machine: Machine, trees: readonly SourceTree[]): Overlay
   };
 
   for (const tree of trees) {
-    for (const entry of tree.entries) {
-      const candidate = candidateOf(entry, tree.layer, problems);
-      if (candidate) place(candidate);
-    }
+    const { found, refused } = candidatesOf(tree);
+    problems.push(...refused);
+    for (const candidate of found) place(candidate);
   }
   for (const candidate of instanceLinks(machine, problems)) place(candidate);
   addMissingFolders(winners, machine, problems);
   reportUnusedOverrides(machine, winners, usedOverrides, problems);
 
-  const rules: { rule: AttributeRule; layer: LayerName | "machine" }[] = [
-    ...machine.layers.flatMap((l) => l.attributes.map((rule) => ({ rule, layer: l.name }))),
-    ...machine.attributes.map((rule) => ({ rule, layer: "machine" as const })),
-  ];
+  // A layer's rules hold for its own files, the machine's for all.
+  const rules = new Map<LayerName | "machine", readonly AttributeRule[]>(
+    machine.layers.map((l) => [l.name, [...l.attributes, ...machine.attributes]]),
+  );
+  rules.set("machine", machine.attributes);
   const outputs = [...winners.values()]
     .sort((a, b) => compareBytes(a.path, b.path))
     .map((c) => finish(c, rules));
   return { outputs, problems };
+}
+
+interface TreeCandidates {
+  readonly found: readonly Candidate[];
+  readonly refused: readonly Diagnostic[];
+}
+
+const candidatesKnown = new WeakMap<SourceTree, TreeCandidates>();
+
+/** The same for every machine that has the layer, so they are made once. */
+function candidatesOf(tree: SourceTree): TreeCandidates {
+  const known = candidatesKnown.get(tree);
+  if (known) return known;
+  const refused: Diagnostic[] = [];
+  const found = tree.entries.flatMap((entry) => candidateOf(entry, tree.layer, refused) ?? []);
+  const made = { found, refused };
+  candidatesKnown.set(tree, made);
+  return made;
 }
 
 /** Applies the name markers; undefined after reporting why the entry can't be part of a tree. */
@@ -204,7 +222,7 @@ function reportUnusedOverrides(
 
 function finish(
   c: Candidate,
-  rules: readonly { rule: AttributeRule; layer: LayerName | "machine" }[],
+  rules: ReadonlyMap<LayerName | "machine", readonly AttributeRule[]>,
 ): PlannedOutput {
   const executable = "source" in c.content ? c.content.source.executable : false;
   // Only the executable bit is taken from the file: it is all that Git keeps, and umasks differ between hosts.
@@ -214,10 +232,7 @@ function finish(
       : c.content.kind === "dir" || executable || c.content.kind === "bundle"
         ? 0o755
         : 0o644;
-  const own = attributesFor(
-    c.path,
-    rules.filter((r) => r.layer === c.layer || r.layer === "machine").map((r) => r.rule),
-  );
+  const own = attributesFor(c.path, rules.get(c.layer) ?? rules.get("machine") ?? []);
   return {
     path: c.path as RelPath,
     content: c.content,

@@ -3,7 +3,7 @@
  * Reads names and metadata only; must not read contents.
  */
 import { readdirSync, readlinkSync, realpathSync, type Stats } from "node:fs";
-import { basename, join } from "node:path";
+import { basename } from "node:path";
 import type { Diagnostic } from "../diagnostics.ts";
 import { type AbsPath, compareBytes, type LayerName } from "../paths.ts";
 import { linksOnTheWay } from "./link-chain.ts";
@@ -58,7 +58,7 @@ export function treeReader(boundaries: readonly AbsPath[], readAtMs: number): Tr
         problems.push(describe({ kind: "bad-path", fault: "not-utf8", path: prefix + name, place }));
         continue;
       }
-      add(join(folder, name) as AbsPath, prefix + name, `${display}/${name}`, above, out);
+      add(`${folder}/${name}` as AbsPath, prefix + name, `${display}/${name}`, above, out);
     }
   };
 

@@ -8,7 +8,7 @@ import type { Signature } from "./signature.ts";
 import type { ReadToken } from "./template-scope.ts";
 
 /** Raise it whenever the meaning of a field, the overlay or the renderer changes: older states are then ignored. */
-export const STATE_VERSION = 1;
+export const STATE_VERSION = 2;
 
 /** What an output was made from, and what it became. */
 export interface OutputRecord {
@@ -41,12 +41,6 @@ export interface BuildState {
   readonly version: number;
   /** Which labctl wrote it: another version may build differently. */
   readonly tool: string;
-  /** Machines and `--fact` arguments that `watched` covers. */
-  readonly scope: { readonly machines: readonly string[]; readonly all: boolean; readonly args: string };
-  /** Every path that the answer depended on. UNTRUSTED where it was too recent. */
-  readonly watched: Readonly<Record<string, Signature>>;
-  /** Paths that were absent; they must still be. */
-  readonly absent: readonly string[];
   /** Content hashes by path with the signature they hold for. */
   readonly hashes: Readonly<Record<string, readonly [Signature, FileHash]>>;
   readonly machines: Readonly<Record<string, MachineState>>;
@@ -62,17 +56,17 @@ export function recordOf(
 
 /** Undefined if there is no state that this version can trust. */
 export function readState(file: string, tool: string): BuildState | undefined {
-  let text: string;
+  let data: Buffer;
   try {
-    text = readFileSync(file, "utf8");
+    data = readFileSync(file);
   } catch {
     return undefined;
   }
   try {
-    const end = text.lastIndexOf("\n#");
-    // The last line repeats the length: a state cut short by a full disk does not parse as whole.
-    if (end < 0 || Number(text.slice(end + 2)) !== end) return undefined;
-    const state = JSON.parse(text.slice(0, end)) as BuildState;
+    // The last line holds a checksum: a state that a full disk cut short, or that lost a bit, is no state.
+    const end = data.lastIndexOf("\n#");
+    if (end < 0 || data.toString("latin1", end + 2) !== checksum(data.subarray(0, end))) return undefined;
+    const state = JSON.parse(data.toString("utf8", 0, end)) as BuildState;
     return state.version === STATE_VERSION && state.tool === tool ? state : undefined;
   } catch {
     return undefined;
@@ -81,8 +75,15 @@ export function readState(file: string, tool: string): BuildState | undefined {
 
 /** Replaces the state by rename. Throws what `fs` throws. */
 export function writeState(file: string, state: BuildState): void {
-  const body = JSON.stringify(state);
+  const body = Buffer.from(JSON.stringify(state));
   const temporary = `${file}.${process.pid}`;
-  writeFileSync(temporary, `${body}\n#${body.length}`);
+  writeFileSync(temporary, Buffer.concat([body, Buffer.from(`\n#${checksum(body)}`)]));
   renameSync(temporary, file);
+}
+
+/** Length and 32-bit FNV-1a: against accidents, not against enemies, and quick enough for every start. Pure. */
+function checksum(data: Buffer): string {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < data.length; i++) hash = Math.imul(hash ^ (data[i] as number), 0x01000193);
+  return `${data.length}-${(hash >>> 0).toString(16)}`;
 }

@@ -8,6 +8,7 @@ import type { Manifest, ManifestEntry } from "./manifest.ts";
 /** Only these are read as text by the unit planner. */
 const UNIT_FOLDERS = /^lib\/systemd\/(system|user)\//;
 
+/** True for a file whose text the unit planner reads: below a folder of unit files. Pure. */
 export function isUnitText(entry: ManifestEntry): entry is Extract<ManifestEntry, { type: "file" }> {
   return entry.type === "file" && UNIT_FOLDERS.test(entry.path);
 }

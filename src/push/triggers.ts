@@ -5,17 +5,8 @@
 import { type RelPath, TREE_ROOT, type UnitName } from "../paths.ts";
 import type { FileChange } from "./tree-diff.ts";
 
-/** Names that the remote program knows, in the order in which it runs them. */
-export type TriggerName =
-  | "sysusers"
-  | "tmpfiles"
-  | "modules-load"
-  | "sysctl"
-  | "udev"
-  | "networkd"
-  | "resolved"
-  | "journald"
-  | "nftables";
+/** In the order in which the remote program runs them; it knows more than are asked for here. */
+export type TriggerName = "sysusers" | "tmpfiles" | "modules-load" | "sysctl" | "udev" | "networkd";
 
 export interface Trigger {
   readonly name: TriggerName;
@@ -45,14 +36,14 @@ const RULES: readonly Rule[] = [
   { folder: "lib/udev/rules.d/", name: "udev", reads: "all" },
   // systemd.network(5)
   { folder: "lib/systemd/network/", name: "networkd", reads: "all" },
-  // resolved.conf(5)
-  { folder: "lib/systemd/resolved.conf.d/", name: "resolved", reads: "all" },
-  // journald.conf(5): journald has no reload; a restart keeps open streams (systemd.exec's fd store).
-  { folder: "lib/systemd/journald.conf.d/", name: "journald", reads: "all" },
 ];
 
-/** Daemons with configuration folders but no trigger of their own: restarted if they run. */
+/** Daemons that read a folder of configuration at start only: restarted if they run, and the plan lists them as units. */
 const DAEMONS: readonly { readonly folder: string; readonly unit: UnitName }[] = [
+  // journald.conf(5): a restart keeps open streams (systemd.exec's fd store).
+  { folder: "lib/systemd/journald.conf.d/", unit: "systemd-journald.service" as UnitName },
+  // resolved.conf(5): many machines do without it, or have it switched off.
+  { folder: "lib/systemd/resolved.conf.d/", unit: "systemd-resolved.service" as UnitName },
   // timesyncd.conf(5)
   { folder: "lib/systemd/timesyncd.conf.d/", unit: "systemd-timesyncd.service" as UnitName },
   // logind.conf(5): logind keeps its sessions over a restart.

@@ -41,7 +41,8 @@ run_trigger() { # NAME ARGUMENT...
     modules-load) systemd-detect-virt --container --quiet || "$library/systemd-modules-load" "$@" ;;
     sysctl) "$library/systemd-sysctl" "$@" ;;
     udev) [[ ! -S /run/udev/control ]] || udevadm control --reload ;;
-    networkd) networkctl reload ;;
+    # Where another program looks after the network, nobody reads these files.
+    networkd) ! "$SYSTEMCTL" --quiet is-active systemd-networkd.service || networkctl reload ;;
     resolved) "$SYSTEMCTL" restart systemd-resolved.service ;;
     journald) "$SYSTEMCTL" restart systemd-journald.service ;;
     nftables) for file in "$@"; do nft -f "$file" || return 1; done ;;

@@ -63,6 +63,9 @@ export async function build(request: BuildRequest): Promise<Result<BuildResult>>
     return await buildLocked(request, startedAt);
   } catch (error) {
     const e = error as NodeJS.ErrnoException;
+    // A write to an open file fails without naming it.
+    if (e.syscall === "write" && e.path === undefined)
+      return failure(describe({ kind: "write-failed", path: layout.treesFolder, why: e.message }));
     if (e.code === undefined || e.path === undefined) throw error;
     const inside = e.path.startsWith(layout.treesFolder) || e.path.startsWith(layout.cacheFolder);
     if (inside) return failure(describe({ kind: "write-failed", path: e.path, why: e.message }));

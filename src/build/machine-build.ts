@@ -74,6 +74,7 @@ export function templateFacts(machine: Machine, facts: MachineFacts): Readonly<R
     host: machine.host,
     tags: [...machine.tags],
     layers: machine.layers.map((l) => l.name),
+    instances: machine.instances.map((i) => i.unit),
   };
   return out;
 }

@@ -2,7 +2,7 @@
  * Files that templates and programs pull in by name: partials, imports, and the names beside an import that could
  * take its place. Each is read once a run, so that the text used and the hash recorded are of the same bytes.
  */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { Blake3 } from "../hash.ts";
 import type { AbsPath, FileHash } from "../paths.ts";
@@ -12,9 +12,12 @@ import type { TemplateText } from "./render.ts";
 import { ABSENT, isRacy, lookAt, type Signature, signatureOf } from "./signature.ts";
 import type { SourceHashes } from "./source-hashes.ts";
 
-/** A part's name is `layer/name` for a partial, an absolute path for an import, one that ends in `.*` for the names of that stem. */
+/** Begins the name of a part that the helper `file` reads; can't begin a layer's name. */
+export const SHARED_FILE = "file:";
+
+/** A part's name is `layer/name` for a partial, `file:path` for a file of the repository, an absolute path for an import, one that ends in `.*` for the names of that stem. */
 export interface Parts {
-  /** Undefined if there is no such partial. */
+  /** Undefined if there is no such partial or file of the repository. */
   partial(name: string): TemplateText | undefined;
   /** Undefined if the part is gone, or its layer is not in use. */
   hash(name: string): FileHash | undefined;
@@ -58,6 +61,20 @@ export function partReader(project: Project, hashes: SourceHashes, b3: Blake3, r
       text: { text: data.toString("utf8"), file: `layers/${layer}/_partials/${rest.join("/")}.hbs` },
     };
   };
+  const readShared = (path: string): Part => {
+    const parts = path.split("/");
+    if (path.startsWith("/") || parts.some((p) => p === "" || p === "." || p === ".."))
+      return { hash: undefined };
+    const file = join(project.root, path);
+    if (!look(file).stats) return { hash: undefined };
+    for (const link of linksOnTheWay(file)) look(link);
+    const real = realpathSync(file);
+    // `var/` is what builds write: a build that read it would not repeat.
+    const inside = real.startsWith(`${project.root}/`) && !real.startsWith(`${project.root}/var/`);
+    if (!inside || !look(real).stats?.isFile()) return { hash: undefined };
+    const data = readFileSync(real);
+    return { hash: b3.hash(data), text: { text: data.toString("utf8"), file: path } };
+  };
   const readImport = (file: string): Part => {
     const { stats, signature, racy } = look(file);
     return { hash: stats?.isFile() ? hashes.of({ file, signature, racy }) : undefined };
@@ -72,11 +89,13 @@ export function partReader(project: Project, hashes: SourceHashes, b3: Blake3, r
   const part = (name: string): Part => {
     let found = known.get(name);
     if (!found) {
-      found = !name.startsWith("/")
-        ? readPartial(name)
-        : name.endsWith(".*")
-          ? readRivals(name)
-          : readImport(name);
+      found = name.startsWith(SHARED_FILE)
+        ? readShared(name.slice(SHARED_FILE.length))
+        : !name.startsWith("/")
+          ? readPartial(name)
+          : name.endsWith(".*")
+            ? readRivals(name)
+            : readImport(name);
       known.set(name, found);
     }
     return found;

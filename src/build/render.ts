@@ -5,8 +5,9 @@
 import Handlebars from "handlebars";
 import type { Diagnostic, Place } from "../diagnostics.ts";
 import type { FactSearch, FactValue } from "../facts/fact.ts";
+import { SHARED_FILE } from "./parts.ts";
 import { describe } from "./problems.ts";
-import { HelperFault, helperTable, kindOf } from "./template-helpers.ts";
+import { type Helper, HelperFault, helperTable, kindOf } from "./template-helpers.ts";
 import { MissingName, type ReadLog, templateScope } from "./template-scope.ts";
 import { BUILT_IN, OUT_HELPER, parseTemplate, SCOPE_HELPER } from "./template-source.ts";
 
@@ -53,7 +54,7 @@ interface Compiled {
 /** `hash` gives 64 hex digits of a text's BLAKE3. A template is compiled once however many machines render it. */
 export function renderer(findPartial: FindPartial, hash: (text: string) => string): Renderer {
   const table = helperTable(hash);
-  const known = new Set<string>([...BUILT_IN, ...Object.keys(table)]);
+  const known = new Set<string>([...BUILT_IN, ...Object.keys(table), "file"]);
   const files: string[] = [];
   const compiled = new Map<string, Compiled | Diagnostic>();
   const hashText = (text: string): string => hash(text).slice(0, 16);
@@ -121,17 +122,25 @@ export function renderer(findPartial: FindPartial, hash: (text: string) => strin
         new RenderFault(
           describe({ kind: "template-failed", place, message, machine: request.machine, help }),
         );
+      const shared = new Set<string>();
+      const file: Helper = ([path]) => {
+        if (typeof path !== "string") throw new HelperFault(`\`file\` wants a path, not ${kindOf(path)}`);
+        shared.add(SHARED_FILE + path);
+        const found = findPartial(SHARED_FILE + path);
+        if (!found) throw new HelperFault(`there is no file \`${path}\` in the repository`);
+        return found.text;
+      };
       try {
         const text = template.run(scope.root, {
           helpers: {
-            ...wrapHelpers(table, scope.whole, (mark, message) =>
+            ...wrapHelpers({ ...table, file }, scope.whole, (mark, message) =>
               fail(placeOf(mark), message, "correct the argument, or the fact that it comes from"),
             ),
             ...ownHelpers(scope, placeOf, fail),
           },
           partials: template.partials,
         });
-        return { ok: true, text, reads, partials: template.partialNames };
+        return { ok: true, text, reads, partials: [...template.partialNames, ...shared].sort() };
       } catch (error) {
         if (error instanceof RenderFault) return { ok: false, problem: error.diagnostic };
         if (error instanceof MissingName) {

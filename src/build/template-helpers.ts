@@ -2,6 +2,18 @@
  * The helpers that templates know. Each is a pure function of plain values: proxies are unwrapped before it runs.
  * Must not know Handlebars' options object.
  */
+import {
+  type Cidr,
+  containsCidr,
+  formatAddress,
+  formatCidr,
+  hostOf,
+  netmaskOf,
+  networkOf,
+  parseAddress,
+  parseCidr,
+  subnetOf,
+} from "../ipam/cidr.ts";
 import { canonicalJson } from "./template-scope.ts";
 
 /** Thrown by a helper for a wrong argument; `render.ts` adds the place. */
@@ -120,6 +132,30 @@ export function helperTable(b3: (text: string) => string): Readonly<Record<strin
     or: (args) => args.find(Boolean) ?? args.at(-1),
     not: ([a]) => !a,
     add: ([a, b]) => number(a, "add") + number(b, "add"),
+    "cidr-host": ([prefix, n]) => {
+      const address = hostOf(cidr(prefix, "cidr-host"), whole(n, "cidr-host"));
+      if (!address) throw new HelperFault(`${text(prefix, "cidr-host")} has no address number ${String(n)}`);
+      return formatAddress(address);
+    },
+    "cidr-subnet": ([prefix, length, n]) => {
+      const subnet = subnetOf(
+        cidr(prefix, "cidr-subnet"),
+        number(length, "cidr-subnet"),
+        whole(n, "cidr-subnet"),
+      );
+      if (!subnet)
+        throw new HelperFault(`${text(prefix, "cidr-subnet")} has no /${String(length)} number ${String(n)}`);
+      return formatCidr(subnet);
+    },
+    "cidr-network": ([prefix]) => formatCidr(networkOf(cidr(prefix, "cidr-network"))),
+    "cidr-address": ([prefix]) => formatAddress(cidr(prefix, "cidr-address").address),
+    "cidr-length": ([prefix]) => cidr(prefix, "cidr-length").length,
+    "cidr-netmask": ([prefix]) => formatAddress(netmaskOf(cidr(prefix, "cidr-netmask"))),
+    "cidr-contains": ([outer, inner]) => {
+      const address = parseAddress(text(inner, "cidr-contains"));
+      const single = address && { address, length: address.family === 4 ? 32 : 128 };
+      return containsCidr(cidr(outer, "cidr-contains"), single ?? cidr(inner, "cidr-contains"));
+    },
     concat: (args) => args.map((a) => text(a, "concat")).join(""),
     includes: ([value, item]) =>
       Array.isArray(value)
@@ -137,4 +173,18 @@ function number(value: unknown, helper: string): number {
         : Number.NaN;
   if (!Number.isFinite(n)) throw new HelperFault(`\`${helper}\` wants a number, not ${kindOf(value)}`);
   return n;
+}
+
+function cidr(value: unknown, helper: string): Cidr {
+  const parsed = parseCidr(text(value, helper));
+  if (!parsed)
+    throw new HelperFault(`\`${helper}\` wants a prefix such as 10.0.0.0/24, not \`${text(value, helper)}\``);
+  return parsed;
+}
+
+function whole(value: unknown, helper: string): bigint {
+  const n = number(value, helper);
+  if (!Number.isSafeInteger(n))
+    throw new HelperFault(`\`${helper}\` wants a whole number, not ${String(value)}`);
+  return BigInt(n);
 }

@@ -16,6 +16,7 @@ export type DemoProblem =
     }
   | { readonly kind: "left-behind"; readonly what: readonly string[] };
 
+/** Words a problem of the demo. Pure. */
 export function describeProblem(p: DemoProblem): Diagnostic {
   switch (p.kind) {
     case "command-failed":

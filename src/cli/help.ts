@@ -9,7 +9,14 @@ import { EXIT } from "./exit.ts";
 export function showHelp(name: string | undefined, code: number): number {
   const spec = COMMANDS.find((c) => c.name === name);
   if (name !== undefined && !spec) return refuseUsage(`unknown command \`${name}\``, name);
-  writeSync(code === EXIT.done ? 1 : 2, spec ? commandOf(spec).helpInformation() : overview());
+  writeSync(
+    code === EXIT.done ? 1 : 2,
+    spec
+      ? commandOf(spec)
+          .helpInformation()
+          .replace(/^Usage: /, "Usage: labctl ")
+      : overview(),
+  );
   return code;
 }
 
@@ -33,7 +40,8 @@ function overview(): string {
       "A compiler for machines: layered files in, one /usr/local tree per machine out, exact systemd reloads.",
     )
     .helpOption(false)
-    .helpCommand(false);
+    .helpCommand(false)
+    .configureHelp({ subcommandTerm: (command) => `${command.name()} ${argsOf(command.name())}` });
   for (const spec of COMMANDS) program.addCommand(commandOf(spec));
   program.addOption(new Option("-V, --version", "print the version"));
   for (const o of GLOBAL_OPTIONS) program.addOption(optionOf(o));
@@ -47,6 +55,10 @@ function commandOf(spec: CommandSpec): Command {
     .helpOption(false);
   for (const o of [...spec.options, ...GLOBAL_OPTIONS]) command.addOption(optionOf(o));
   return command;
+}
+
+function argsOf(name: string): string {
+  return COMMANDS.find((c) => c.name === name)?.args.replace(/ \| .*$/, " …") ?? "";
 }
 
 function optionOf(o: OptionSpec): Option {

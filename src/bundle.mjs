@@ -7,9 +7,11 @@ import { createHash } from "node:crypto";
 import {
   chmodSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -29,6 +31,24 @@ const remoteParts = Object.fromEntries(
     .filter((name) => name.endsWith(".sh"))
     .map((name) => [name.slice(0, -3), readFileSync(join(remoteFolder, name), "utf8")]),
 );
+
+/**
+ * The layers' symbolic links, since npm leaves them out of a package (src/cli/built-in-layers.ts puts them back), and a
+ * hash of all that is in the layers.
+ */
+function describeLayers() {
+  const layers = join(root, "layers");
+  const links = {};
+  const hash = createHash("sha256");
+  for (const path of readdirSync(layers, { recursive: true }).sort()) {
+    const stat = lstatSync(join(layers, path));
+    if (stat.isSymbolicLink()) links[path] = readlinkSync(join(layers, path));
+    if (stat.isFile())
+      hash.update(`${path}\0${stat.mode & 0o100}\0`).update(readFileSync(join(layers, path)));
+  }
+  hash.update(JSON.stringify(links));
+  return { links, id: hash.digest("hex").slice(0, 12) };
+}
 
 /** A module that is imported dynamically becomes a chunk of its own; chunks are found by importing, starting here. */
 const entries = new Map([[join(root, "bin/labctl.ts"), "labctl.cjs"]]);
@@ -69,6 +89,7 @@ for (let file = queue.shift(); file; file = queue.shift()) {
     define: {
       LABCTL_VERSION: JSON.stringify(version),
       LABCTL_BUILD: "__LABCTL_BUILD__",
+      LABCTL_LAYERS: JSON.stringify(describeLayers()),
       LABCTL_REMOTE_PARTS: JSON.stringify(remoteParts),
       "import.meta.dirname": "undefined",
       "import.meta.url": "undefined",

@@ -1,11 +1,9 @@
 /** Turns a command's arguments into a build request: finds the repository, reads `--fact`. */
-import { existsSync, realpathSync } from "node:fs";
-import { dirname, join } from "node:path";
 import type { BuildRequest } from "../build/build-result.ts";
 import type { Result } from "../diagnostics.ts";
 import { failure, problem, success } from "../diagnostics.ts";
-import type { AbsPath } from "../paths.ts";
 import { findRoot } from "../project/find-root.ts";
+import { findBuiltInLayers } from "./built-in-layers.ts";
 import type { ParsedArguments } from "./commands.ts";
 
 declare const LABCTL_BUILD: string;
@@ -26,25 +24,14 @@ export function buildRequest(args: ParsedArguments, machines: readonly string[])
     }
     facts.set(text.slice(0, at), text.slice(at + 1));
   }
+  const builtInLayers = findBuiltInLayers();
+  if (!builtInLayers.ok) return builtInLayers;
   return success({
     root: root.value,
-    builtInLayers: builtInLayers(),
+    builtInLayers: builtInLayers.value,
     machines,
     facts,
     tool: typeof LABCTL_BUILD === "string" ? LABCTL_BUILD : "source",
     fromNothing: args.flag("rebuild"),
   });
-}
-
-/** `layers/` of the installed package: beside `dist/` when bundled, two folders up in the source. */
-function builtInLayers(): AbsPath {
-  const here = typeof __dirname === "string" ? __dirname : import.meta.dirname;
-  for (const candidate of [
-    join(here, "..", "layers"),
-    join(here, "..", "..", "layers"),
-    join(dirname(here), "layers"),
-  ]) {
-    if (existsSync(join(candidate, "base", "layer.ini"))) return realpathSync(candidate) as AbsPath;
-  }
-  return join(here, "..", "layers") as AbsPath;
 }

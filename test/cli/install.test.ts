@@ -1,0 +1,141 @@
+/**
+ * labctl as npm installs it: in a clone, as a link to one, and from a package. Uses npm for real, without a network, in
+ * folders of its own.
+ */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import {
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+} from "node:fs";
+import { join } from "node:path";
+import test, { after, before } from "node:test";
+import { PACKAGE_ROOT } from "../scenario.ts";
+import { temporaryFolder, writeFiles } from "../temporary-repository.ts";
+
+const REPOSITORY = {
+  "lab.ini": "[lab]\nname = elsewhere\n",
+  "machines/one/machine.ini": "[machine]\nhost = one.lan\nlayers = web\n",
+};
+
+let folder = "";
+let clone = "";
+
+before(() => {
+  folder = temporaryFolder("install", true);
+  clone = join(folder, "clone");
+  // A clone with its packages, as it is after `npm ci`; the test must not touch the one that it runs in.
+  for (const name of ["bin", "layers", "package.json", "package-lock.json", "src"])
+    cpSync(join(PACKAGE_ROOT, name), join(clone, name), { recursive: true, verbatimSymlinks: true });
+  symlinkSync(join(PACKAGE_ROOT, "node_modules/esbuild"), join(makeFolder(clone, "node_modules"), "esbuild"));
+  for (const name of [
+    "@esbuild",
+    "commander",
+    "handlebars",
+    "@noble",
+    "hash-wasm",
+    "p-limit",
+    "picomatch",
+    "ssh2",
+  ])
+    symlinkSync(join(PACKAGE_ROOT, "node_modules", name), join(clone, "node_modules", name));
+  makeFolder(clone, "node_modules/.bin");
+  run(process.execPath, ["src/bundle.mjs"], clone);
+});
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+function makeFolder(...parts: string[]): string {
+  const path = join(...parts);
+  mkdirSync(path, { recursive: true });
+  return path;
+}
+
+function run(
+  program: string,
+  args: readonly string[],
+  cwd: string,
+  env: Record<string, string> = {},
+): string {
+  const done = spawnSync(program, args, {
+    cwd,
+    encoding: "utf8",
+    env: {
+      PATH: process.env.PATH,
+      HOME: makeFolder(folder, "home"),
+      npm_config_offline: "true",
+      npm_config_update_notifier: "false",
+      ...env,
+    },
+  });
+  assert.equal(done.status, 0, `${program} ${args.join(" ")}\n${done.stdout}${done.stderr}`);
+  return done.stdout;
+}
+
+/** Builds a repository in another folder with `program`; answers the folder of the built tree. */
+function buildElsewhere(name: string, program: string, env: Record<string, string> = {}): string {
+  const root = makeFolder(folder, name);
+  writeFiles(root, REPOSITORY);
+  run(program, ["build"], root, env);
+  return join(root, "var/tree/one/usr/local");
+}
+
+function assertEnablesNginx(tree: string): void {
+  const link = join(tree, "lib/systemd/system/multi-user.target.wants/nginx.service");
+  assert.equal(readlinkSync(link), "/lib/systemd/system/nginx.service");
+  assert.equal(lstatSync(join(tree, "libexec/web/listen-ipv6")).mode & 0o777, 0o755);
+}
+
+test("`npx labctl` runs in a clone without a build step of its own", () => {
+  const { version } = JSON.parse(readFileSync(join(PACKAGE_ROOT, "package.json"), "utf8")) as {
+    version: string;
+  };
+  assert.equal(run("npx", ["labctl", "--version"], clone), `labctl ${version}\n`);
+});
+
+test("`npm install -g .` puts labctl on the path; it builds any repository from its built-in layers", () => {
+  const prefix = makeFolder(folder, "linked");
+  run("npm", ["install", "-g", "--prefix", prefix, "--ignore-scripts", "."], clone);
+  assertEnablesNginx(buildElsewhere("by-link", join(prefix, "bin/labctl")));
+});
+
+test("labctl from a package builds the same tree as from a clone, links included", () => {
+  // Unpacked by hand and not by `npm install`, which would ask the registry for dependencies that the bundle holds.
+  const cache = join(folder, "cache");
+  run("npm", ["pack", "--ignore-scripts", "--pack-destination", folder], clone);
+  const target = makeFolder(folder, "unpacked");
+  run("sh", ["-c", "tar -xzf ../labctl-*.tgz -C . --strip-components=1"], target);
+  symlinkSync(join(PACKAGE_ROOT, "node_modules"), join(target, "node_modules"));
+  // The reason for the copy in the cache; if npm ever keeps links, src/cli/built-in-layers.ts can go.
+  assert.equal(existsSync(join(target, "layers/web/lib/systemd/system/multi-user.target.wants")), false);
+
+  const program = join(target, "dist/labctl.cjs");
+  const packaged = buildElsewhere("by-package", program, { XDG_CACHE_HOME: cache });
+  assertEnablesNginx(packaged);
+  const cloned = buildElsewhere("by-clone", join(clone, "dist/labctl.cjs"));
+  const manifest = (tree: string) => readFileSync(join(tree, "../../manifest.json"), "utf8");
+  assert.equal(manifest(packaged), manifest(cloned));
+});
+
+test("a package whose layers can't be completed says so and what to do", () => {
+  const target = join(folder, "unpacked");
+  const root = makeFolder(folder, "by-package");
+  writeFiles(root, { blocked: "" });
+  const done = spawnSync(join(target, "dist/labctl.cjs"), ["build"], {
+    cwd: root,
+    encoding: "utf8",
+    env: { PATH: process.env.PATH, XDG_CACHE_HOME: join(root, "blocked") },
+  });
+  assert.equal(done.status, 1);
+  assert.match(
+    done.stderr,
+    /^error\[layers-incomplete\] the built-in layers can't be copied to .*\/blocked\/labctl\/layers-[0-9a-f]{12}\n/,
+  );
+  assert.match(done.stderr, /\n {2}npm left \d+ symbolic links out of .*\/unpacked\/layers\n/);
+  assert.match(done.stderr, /\n {2}help: make the folder writable, or name another one in XDG_CACHE_HOME\n$/);
+});

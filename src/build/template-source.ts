@@ -4,7 +4,7 @@
  */
 import Handlebars from "handlebars";
 import type { Diagnostic, Place } from "../diagnostics.ts";
-import { suggestion } from "../project/ini-file.ts";
+import { suggestion } from "../suggestion.ts";
 import { describe } from "./problems.ts";
 import { PLACE_MARK } from "./template-scope.ts";
 

@@ -1,7 +1,7 @@
 /** Help and usage errors, laid out by commander from the table of commands. Loaded only when it is shown. */
 import { writeSync } from "node:fs";
 import { Command, Option } from "commander";
-import { suggestion } from "../project/ini-file.ts";
+import { suggestion } from "../suggestion.ts";
 import { COMMANDS, type CommandSpec, GLOBAL_OPTIONS, type OptionSpec } from "./commands.ts";
 import { EXIT } from "./exit.ts";
 

@@ -1,7 +1,7 @@
 /** What can be wrong with a repository's shape, and how each is worded. Pure. */
 import type { Diagnostic, Place } from "../diagnostics.ts";
 import { problem } from "../diagnostics.ts";
-import { suggestion } from "./ini-file.ts";
+import { suggestion } from "../suggestion.ts";
 
 export type ProjectProblem =
   | { readonly kind: "no-root"; readonly start: string }

@@ -64,6 +64,12 @@ const noConfirm: OptionSpec = {
   kind: "flag",
   help: "do not arm the timer that undoes everything unless a fresh connection confirms",
 };
+const confirmSeconds: OptionSpec = {
+  name: "confirm-seconds",
+  kind: "value",
+  placeholder: "N",
+  help: "a machine that can't be reached afresh takes the change back after so long (default 60)",
+};
 const dryRun: OptionSpec = {
   name: "dry-run",
   short: "n",
@@ -132,6 +138,7 @@ export const COMMANDS: readonly CommandSpec[] = [
         help: "so many machines at once (default 8)",
       },
       noConfirm,
+      confirmSeconds,
       message,
       dryRun,
       fact,
@@ -146,7 +153,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     args: "<machine> [n]",
     summary: "bring back the previous generation, or generation n",
     arity: [1, 2],
-    options: [noConfirm, dryRun, message, ...remote, json, quiet],
+    options: [noConfirm, confirmSeconds, dryRun, message, ...remote, json, quiet],
     load: () => import("./rollback.ts"),
   },
   {
@@ -162,7 +169,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     args: "<machine…>",
     summary: "build and push on every edit, over a connection that stays open",
     arity: [1, Number.POSITIVE_INFINITY],
-    options: [noConfirm, fact, ...remote, quiet],
+    options: [noConfirm, confirmSeconds, fact, ...remote, quiet],
     load: () => import("./watch.ts"),
   },
   {

@@ -1,6 +1,6 @@
 /** `labctl push`: builds, plans, and carries the plan out on each machine. */
 import { performance } from "node:perf_hooks";
-import type { Result } from "../diagnostics.ts";
+import { failure, problem, type Result } from "../diagnostics.ts";
 import type { Machine } from "../project/project.ts";
 import { isEmpty, planJson } from "../push/plan.ts";
 import { pushTree } from "../push/push.ts";
@@ -9,6 +9,7 @@ import { surveyMachine } from "../push/survey.ts";
 import type { ConnectOptions, Transport } from "../push/transport.ts";
 import type { CommandRun, ParsedArguments } from "./commands.ts";
 import { EXIT } from "./exit.ts";
+import { refuseUsage } from "./help.ts";
 import {
   type BuiltMachine,
   buildMachines,
@@ -18,16 +19,15 @@ import {
   readWanted,
 } from "./machines.ts";
 import { formatMs, paint, printDiagnostics, printErr, printJson } from "./print.ts";
-import { CONFIRM_SECONDS, connectOptions, connectTo, gitState, KEEP_GENERATIONS, whoAmI } from "./remote.ts";
+import { confirmSeconds, connectOptions, connectTo, gitState, KEEP_GENERATIONS, whoAmI } from "./remote.ts";
 import { eventLine, planLines } from "./show-plan.ts";
 
 export const run: CommandRun = async (args) => {
   const options = connectOptions(args);
   const jobs = Number(args.value("jobs") ?? 8);
-  if (!Number.isInteger(jobs) || jobs < 1) {
-    printErr("error[usage] --jobs wants a whole number from 1\n  help: labctl push --help");
-    return EXIT.usage;
-  }
+  if (!Number.isInteger(jobs) || jobs < 1) return refuseUsage("--jobs wants a whole number from 1", "push");
+  const waits = confirmSeconds(args);
+  if (typeof waits === "string") return refuseUsage(waits, "push");
   const named = options.ok ? await findMachines(args, args.positionals) : options;
   const built = named.ok ? await buildMachines(args, named.value) : named;
   if (!options.ok || !named.ok || !built.ok) {
@@ -116,6 +116,8 @@ async function pushBuilt(
   onEvent: (event: PushEvent) => void,
   git: ReturnType<typeof gitState>,
 ): Promise<Result<PushOutcome>> {
+  const waits = confirmSeconds(args);
+  if (typeof waits === "string") return failure(problem("usage", waits));
   const { commit, dirty } = await git;
   const message = args.value("message");
   const meta = {
@@ -124,7 +126,7 @@ async function pushBuilt(
     ...(message ? { message: message.replace(/[^\P{Cc}]/gu, " ").slice(0, 500) } : {}),
   };
   const settings = {
-    confirmSeconds: args.flag("no-confirm") ? 0 : CONFIRM_SECONDS,
+    confirmSeconds: waits,
     keep: KEEP_GENERATIONS,
     who: whoAmI(),
     meta,

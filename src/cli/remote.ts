@@ -15,8 +15,8 @@ import type { ParsedArguments } from "./commands.ts";
 
 const DEFAULT_TIMEOUT_S = 10;
 
-/** Seconds until a machine takes an unconfirmed generation back. */
-export const CONFIRM_SECONDS = 60;
+/** Seconds until a machine takes an unconfirmed generation back, unless the command line says otherwise. */
+const CONFIRM_SECONDS = 60;
 
 /** Generations kept on a machine. */
 export const KEEP_GENERATIONS = 10;
@@ -38,6 +38,17 @@ export function connectOptions(args: ParsedArguments): Result<ConnectOptions> {
     ...(configFile === undefined ? {} : { configFile }),
     ...(interactive ? { confirm: askYesNo, askSecret } : {}),
   });
+}
+
+/** Seconds that a machine waits for a confirmation, 0: it does not ask for one; or a phrase that says what is wrong. Pure. */
+export function confirmSeconds(args: ParsedArguments): number | string {
+  const text = args.value("confirm-seconds");
+  if (args.flag("no-confirm"))
+    return text === undefined ? 0 : "--no-confirm and --confirm-seconds contradict each other";
+  const seconds = Number(text ?? CONFIRM_SECONDS);
+  // The remote program takes no more than an hour.
+  if (Number.isInteger(seconds) && seconds >= 1 && seconds <= 3600) return seconds;
+  return `--confirm-seconds wants a whole number from 1 to 3600, not \`${text}\``;
 }
 
 /** Opens a machine's connection. */

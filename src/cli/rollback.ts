@@ -1,16 +1,18 @@
 /** `labctl rollback <machine> [n]`: brings an earlier generation back, from what the machine itself kept. */
 import { performance } from "node:perf_hooks";
+import { buildLayout } from "../build/layout.ts";
 import { blake3 } from "../hash.ts";
 import { isEmpty, planJson } from "../push/plan.ts";
 import type { PushEvent } from "../push/push-event.ts";
-import { findTarget, planRollback, rollBack } from "../push/rollback.ts";
+import { planRollback, rollBack } from "../push/rollback.ts";
+import { findTarget } from "../push/rollback-target.ts";
 import type { CommandRun } from "./commands.ts";
 import { EXIT } from "./exit.ts";
 import { refuseUsage } from "./help.ts";
 import { findMachines } from "./machines.ts";
 import { printDiagnostics, printErr, printJson } from "./print.ts";
 import { outcomeLine } from "./push.ts";
-import { CONFIRM_SECONDS, connectOptions, connectTo, KEEP_GENERATIONS, whoAmI } from "./remote.ts";
+import { confirmSeconds, connectOptions, connectTo, KEEP_GENERATIONS, whoAmI } from "./remote.ts";
 import { eventLine, planLines } from "./show-plan.ts";
 
 export const run: CommandRun = async (args) => {
@@ -18,6 +20,8 @@ export const run: CommandRun = async (args) => {
   const number = numberText === undefined ? undefined : Number(numberText);
   if (number !== undefined && !(Number.isInteger(number) && number > 0))
     return refuseUsage(`\`${numberText}\` is no generation's number`, "rollback");
+  const waits = confirmSeconds(args);
+  if (typeof waits === "string") return refuseUsage(waits, "rollback");
   const options = connectOptions(args);
   const named = options.ok ? await findMachines(args, [pattern]) : options;
   if (!options.ok || !named.ok) {
@@ -49,7 +53,9 @@ export const run: CommandRun = async (args) => {
     return EXIT.failed;
   };
   try {
-    const target = await findTarget(transport.value, machine.name, number, await blake3());
+    const layout = buildLayout(named.value.root);
+    const local = { folder: layout.tree(machine.name), manifestFile: layout.manifest(machine.name) };
+    const target = await findTarget(transport.value, machine.name, number, await blake3(), local);
     if (!target.ok) return refuse(target.problems);
     const survey = await planRollback(
       transport.value,
@@ -71,7 +77,7 @@ export const run: CommandRun = async (args) => {
       survey.value,
       named.value.known,
       {
-        confirmSeconds: args.flag("no-confirm") ? 0 : CONFIRM_SECONDS,
+        confirmSeconds: waits,
         keep: KEEP_GENERATIONS,
         who: whoAmI(),
         meta: {

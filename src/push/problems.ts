@@ -40,6 +40,13 @@ export type PushProblem =
       readonly why: Diagnostic;
     }
   | {
+      readonly kind: "lost-in-commit";
+      readonly number: number;
+      /** 0: the machine asks for no confirmation. */
+      readonly seconds: number;
+      readonly why: Diagnostic;
+    }
+  | {
       readonly kind: "packages";
       readonly machine: string;
       readonly names: readonly string[];
@@ -124,6 +131,16 @@ export function describe(p: PushProblem): Diagnostic {
           help: "look at what the change did to sshd, the firewall or the network; `--no-confirm` skips this safeguard",
         },
       );
+    case "lost-in-commit":
+      return problem(p.why.code, p.why.message, {
+        notes: [
+          ...p.why.notes,
+          p.seconds > 0
+            ? `the machine ends the commit by itself, and takes generation ${p.number} back ${p.seconds} s later`
+            : `the machine ends the commit of generation ${p.number} by itself`,
+        ],
+        help: "look at what the change did to sshd, the firewall or the network; then push again",
+      });
     case "packages":
       return problem("packages-failed", `machine \`${p.machine}\` could not install ${p.names.join(", ")}`, {
         notes: [...p.output.trim().split("\n").slice(-6), "no file and no unit on the machine changed"],

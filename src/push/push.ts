@@ -15,11 +15,9 @@ import { describe } from "./problems.ts";
 import type { OnPushEvent, PushOutcome } from "./push-event.ts";
 import type { RemoteRecord } from "./records.ts";
 import { sendFiles } from "./rsync.ts";
-import { callRemote, needsSudo, type RemoteAnswer, shellQuote } from "./session.ts";
+import { callRemote, needsSudo, type RemoteAnswer, STATE, shellQuote } from "./session.ts";
 import { type Survey, surveyMachine, type WantedTree } from "./survey.ts";
 import type { Transport } from "./transport.ts";
-
-const STATE = "/usr/local/.labctl";
 
 /** Long enough for a cold `apt-get` over a slow line. */
 const PACKAGES_TIMEOUT_MS = 600_000;
@@ -124,7 +122,16 @@ export async function carryOut(
     lines,
     onEvent,
   );
-  if (!committed.ok) return committed;
+  if (!committed.ok) {
+    const seconds = settings.confirmSeconds;
+    return failure(
+      ...committed.problems.map((why) =>
+        why.code === "ssh-lost"
+          ? describe({ kind: "lost-in-commit", number: number + 1, seconds, why })
+          : why,
+      ),
+    );
+  }
   if (settings.confirmSeconds > 0) {
     const confirmed = await confirm(machine, number + 1, settings, onEvent);
     if (!confirmed.ok) return confirmed;

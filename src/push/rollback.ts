@@ -2,130 +2,21 @@
  * Goes back to an earlier generation: the same survey, plan and commit as a push, but the files come from what later
  * generations replaced on the machine itself. The result is a new generation with the old one's tree.
  */
+import { readFileSync } from "node:fs";
 import { performance } from "node:perf_hooks";
-import { gunzipSync } from "node:zlib";
-import { type Manifest, type ManifestEntry, parseManifest } from "../build/manifest.ts";
 import { isUnitText } from "../build/tree-view.ts";
 import type { Result } from "../diagnostics.ts";
 import { failure, success } from "../diagnostics.ts";
-import type { Blake3 } from "../hash.ts";
-import type { FileHash, GenerationId } from "../paths.ts";
-import { type Generation, listGenerations } from "./generations.ts";
+import type { AbsPath, FileHash, RelPath } from "../paths.ts";
 import type { KnownTrees } from "./known-trees.ts";
 import { describe } from "./problems.ts";
 import { carryOut, type PushSettings, type StageFiles } from "./push.ts";
 import type { OnPushEvent, PushOutcome } from "./push-event.ts";
-import { callRemote } from "./session.ts";
+import type { RollbackTarget } from "./rollback-target.ts";
+import { sendFiles } from "./rsync.ts";
+import { callRemote, needsSudo, STATE } from "./session.ts";
 import { type Survey, surveyMachine } from "./survey.ts";
 import type { Transport } from "./transport.ts";
-
-/** A generation to go back to, with all that lies between. */
-export interface RollbackTarget {
-  readonly number: number;
-  readonly id: GenerationId;
-  readonly manifest: Manifest;
-  readonly manifestText: string;
-  /** For a path of the target: the later generation that holds its content; absent: it is live. */
-  readonly keptIn: ReadonlyMap<string, number>;
-}
-
-/** Finds the target and what it takes to get there; `wanted` undefined means the one before the current. Changes nothing. */
-export async function findTarget(
-  transport: Transport,
-  machine: string,
-  wanted: number | undefined,
-  b3: Blake3,
-): Promise<Result<RollbackTarget>> {
-  const listed = await listGenerations(transport, machine);
-  if (!listed.ok) return listed;
-  const current = listed.value.at(-1);
-  if (!current) return failure(describe({ kind: "never-pushed", machine }));
-  const target = chooseTarget(listed.value, wanted);
-  if (!target) {
-    const kept = listed.value.slice(0, -1).map((g) => g.number);
-    return failure(describe({ kind: "no-generation", machine, wanted, kept, current: current.number }));
-  }
-  const answer = await callRemote(transport, machine, "manifests", [
-    String(target.number),
-    String(current.number),
-  ]);
-  if (!answer.ok) return answer;
-  const manifests = new Map<number, { manifest: Manifest; text: string }>();
-  for (const record of answer.value.records) {
-    const number = Number(/^manifest\.(\d+)$/.exec(record.fields[0] ?? "")?.[1]);
-    if (record.name !== "data" || !record.data || !number) continue;
-    const text = unpack(record.data);
-    const manifest = text === undefined ? undefined : parseManifest(text);
-    if (manifest && text !== undefined) manifests.set(number, { manifest, text });
-  }
-  const found = manifests.get(target.number);
-  if (!found || b3.hash(found.text) !== (target.id as string)) {
-    return failure(describe({ kind: "bad-probe", machine, label: transport.label }));
-  }
-  const keptIn = findContents(target.number, current.number, (n) => manifests.get(n)?.manifest);
-  return success({
-    number: target.number,
-    id: target.id,
-    manifest: found.manifest,
-    manifestText: found.text,
-    keptIn,
-  });
-}
-
-/** The generation asked for, or the newest before the current whose tree differs. Pure. */
-export function chooseTarget(
-  generations: readonly Generation[],
-  wanted: number | undefined,
-): Generation | undefined {
-  const current = generations.at(-1);
-  const earlier = generations.slice(0, -1);
-  if (wanted !== undefined) return earlier.find((g) => g.number === wanted);
-  // After a rollback the current tree is an old one; going "back" once more must not bounce to what was rolled back from.
-  const origin = current?.rollbackTo;
-  const before = origin === undefined ? earlier : earlier.filter((g) => g.number < origin);
-  return before.findLast((g) => g.id !== current?.id);
-}
-
-/**
- * For each path of generation `target`, the first later generation that replaced or removed its content; that
- * generation's `replaced/` has it. Pure.
- */
-export function findContents(
-  target: number,
-  current: number,
-  manifest: (n: number) => Manifest | undefined,
-): Map<string, number> {
-  const out = new Map<string, number>();
-  let before = entriesOf(manifest(target));
-  for (let n = target + 1; n <= current; n++) {
-    const after = entriesOf(manifest(n));
-    for (const [path, was] of before) {
-      if (!out.has(path) && was.type !== "dir" && !sameContent(was, after.get(path))) out.set(path, n);
-    }
-    before = after;
-  }
-  return out;
-}
-
-function entriesOf(manifest: Manifest | undefined): Map<string, ManifestEntry> {
-  return new Map((manifest?.entries ?? []).map((e) => [e.path, e]));
-}
-
-function sameContent(a: ManifestEntry, b: ManifestEntry | undefined): boolean {
-  if (!b || a.type !== b.type) return false;
-  if (a.type === "file" && b.type === "file") return a.hash === b.hash;
-  return a.type === "link" && b.type === "link" && a.target === b.target;
-}
-
-function unpack(packed: Buffer): string | undefined {
-  try {
-    return gunzipSync(Buffer.from(packed.toString("latin1"), "base64"), {
-      maxOutputLength: 256 << 20,
-    }).toString("utf8");
-  } catch {
-    return undefined;
-  }
-}
 
 /** What going back would do. */
 export async function planRollback(
@@ -140,7 +31,12 @@ export async function planRollback(
   return surveyMachine(
     transport,
     machine,
-    { manifest: target.manifest, id: target.id, texts: texts.value },
+    {
+      manifest: target.manifest,
+      id: target.id,
+      texts: texts.value,
+      canSend: (path) => target.keptIn.has(path) || target.localFolder(path) !== undefined,
+    },
     known,
     onEvent,
   );
@@ -159,10 +55,18 @@ export async function rollBack(
 ): Promise<Result<PushOutcome>> {
   const stage: StageFiles = async (_plan, session, paths) => {
     const lines: string[] = [];
+    const fromHere: RelPath[] = [];
+    let folder: AbsPath | undefined;
     for (const path of paths) {
       const n = target.keptIn.get(path);
       if (n === undefined) {
         // Only drift leads here: the path is the same in both trees, and someone changed it on the machine.
+        const here = target.localFolder(path);
+        if (here !== undefined) {
+          folder = here;
+          fromHere.push(path);
+          continue;
+        }
         return failure(
           describe({
             kind: "remote",
@@ -195,9 +99,20 @@ export async function rollBack(
         }),
       );
     }
+    let bytes = 0;
+    if (folder !== undefined) {
+      const sent = await sendFiles(transport, {
+        sourceRoot: folder,
+        files: fromHere,
+        destination: `${STATE}/stage/${session}/tree`,
+        sudo: needsSudo(transport),
+      });
+      if (!sent.ok) return sent;
+      bytes = sent.value.bytesSent;
+    }
     const manifest = await callRemote(transport, machine, "stage-manifest", [session, String(target.number)]);
     if (!manifest.ok) return manifest;
-    return success({ bytes: 0 });
+    return success({ bytes });
   };
   const outcome = await carryOut(transport, machine, survey, stage, settings, onEvent, startedAt);
   if (outcome.ok) {
@@ -219,7 +134,9 @@ async function oldTexts(
   for (const entry of target.manifest.entries) {
     if (!isUnitText(entry)) continue;
     const text = known.text(entry.hash as FileHash);
+    const folder = text === undefined ? target.localFolder(entry.path) : undefined;
     if (text !== undefined) out.set(entry.path, text);
+    else if (folder !== undefined) out.set(entry.path, readFileSync(`${folder}/${entry.path}`, "utf8"));
     else
       ask.push(
         target.keptIn.has(entry.path) ? `${target.keptIn.get(entry.path)}\t${entry.path}` : entry.path,
@@ -231,8 +148,11 @@ async function oldTexts(
   });
   if (!answer.ok) return answer;
   for (const record of answer.value.records) {
-    if (record.name === "file" && record.fields[0] !== undefined && record.data)
-      out.set(record.fields[0], record.data.toString("utf8"));
+    const [path] = record.fields;
+    if (record.name !== "file" || path === undefined || !record.data) continue;
+    const text = record.data.toString("utf8");
+    // What someone changed there is not what the target has.
+    if (target.isContent(path, text)) out.set(path, text);
   }
   return success(out);
 }

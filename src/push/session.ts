@@ -28,6 +28,9 @@ export interface RemoteAnswer {
 /** Opens a connection; `src/push/ssh` has the real one. */
 export type Connect = (target: SshTarget, options: ConnectOptions) => Promise<Result<Transport>>;
 
+/** Where a machine keeps what labctl must remember there; `docs/remote-protocol.md` lists what. */
+export const STATE = "/usr/local/.labctl";
+
 const MAX_ANSWER_BYTES = 400 << 20;
 
 /** How ssh shall reach a machine: machine.ini's settings; what it leaves out is `~/.ssh/config`'s. Pure. */

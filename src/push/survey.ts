@@ -28,6 +28,8 @@ export interface WantedTree {
   readonly folder?: AbsPath;
   /** Texts of its unit files where `folder` is undefined. */
   readonly texts?: UnitTexts;
+  /** False for files whose content lies nowhere any more but, perhaps, on the machine. Undefined: all can be sent. */
+  readonly canSend?: (path: RelPath) => boolean;
 }
 
 export interface Survey {
@@ -91,6 +93,13 @@ export async function surveyMachine(
       return failure(describe({ kind: "bad-probe", machine, label: transport.label }));
   }
   const drifted = driftedPaths(probe, before.manifest);
+  for (const path of lostPaths(drifted, before.manifest, wanted)) {
+    drifted.delete(path);
+    onEvent({
+      kind: "note",
+      text: `${path} was changed on the machine by someone else; it stays so, a push puts it right`,
+    });
+  }
   recalled = recallTexts(before.manifest, built, recall, drifted);
   if (recalled.missing.length > 0) {
     const fetched = await fetchTexts(transport, machine, recalled.missing);
@@ -184,6 +193,20 @@ function unfit(probe: Probe, machine: string, label: string) {
 function driftedPaths(probe: Probe, manifest: Manifest | undefined): Set<string> {
   if (!probe.driftCut) return new Set(probe.drifted);
   return new Set(manifest?.entries.map((e) => e.path));
+}
+
+/** Drifted paths that the wanted tree has as before, and whose content nobody has any more. */
+function lostPaths(
+  drifted: ReadonlySet<string>,
+  manifest: Manifest | undefined,
+  wanted: WantedTree,
+): string[] {
+  const { canSend } = wanted;
+  if (!canSend || drifted.size === 0) return [];
+  const changes = new Set<string>(diffTrees(manifest, wanted.manifest).map((c) => c.path));
+  return wanted.manifest.entries
+    .filter((e) => e.type !== "dir" && drifted.has(e.path) && !changes.has(e.path) && !canSend(e.path))
+    .map((e) => e.path);
 }
 
 /** What the machine has at these paths; those that are gone or no text are left out. */

@@ -159,7 +159,7 @@ test("over several generations, by number, from another pusher that remembers no
   assert.deepEqual(await liveContents(machine), contents[1]);
 });
 
-test("what someone changed on the machine since is put back too", async () => {
+test("what someone changed on the machine since is put back from the tree that was built here", async () => {
   const { lab, machine } = await theMachine();
   await lab.expect(0, ["push", "demo", "-q"]);
   const drift =
@@ -167,4 +167,23 @@ test("what someone changed on the machine since is put back too", async () => {
   await inside(machine, drift);
   await lab.expect(0, ["rollback", "demo", "1", "-q"]);
   assert.deepEqual(await liveContents(machine), contents[1]);
+});
+
+test("what someone changed and nobody has a copy of stays as it is, is said, and does not stop the rollback", async () => {
+  const { lab, machine } = await theMachine();
+  await lab.expect(0, ["push", "demo", "-q"]);
+  await inside(
+    machine,
+    "cd /usr/local; echo hacked >opt/nginx/www/style.css; echo '# hacked' >>lib/systemd/system/failure@.service",
+  );
+  lab.remove("var");
+  const back = await lab.expect(0, ["rollback", "demo", "10"]);
+  const note = (path: string) =>
+    `note: ${path} was changed on the machine by someone else; it stays so, a push puts it right`;
+  assert.ok(back.stderr.includes(note("opt/nginx/www/style.css")), back.stderr);
+  const now = await liveContents(machine);
+  const differing = [...now].filter(([path, what]) => contents[1]?.get(path) !== what).map(([path]) => path);
+  assert.deepEqual(differing, ["lib/systemd/system/failure@.service", "opt/nginx/www/style.css"]);
+  await lab.expect(0, ["push", "demo", "-q"]);
+  assert.deepEqual(await liveContents(machine), contents[5]);
 });

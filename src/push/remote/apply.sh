@@ -100,7 +100,7 @@ run_units() {
     record unit "$action" "$unit" "$verdict" "$took" "${states[i]-}$([[ $verdict == ok ]] || printf '%s' "$said")"
     if [[ $verdict == failed ]]; then
       any=1
-      while IFS= read -r line; do record out "$line"; done < <(journalctl -q -u "$unit" -n 20 --no-pager -o cat 2>/dev/null)
+      while IFS= read -r line; do record out "$line"; done < <(journalctl -q -u "$unit" --since="@$((began / 1000000))" -n 20 --no-pager -o cat 2>/dev/null)
       problem unit-failed "$unit"
     fi
   done

@@ -162,7 +162,7 @@ const MACHINE_TALK = new RegExp(
 const AGENT = new RegExp(`\\b${word("ag", "ent")}s?\\b`, "i");
 /** What makes the word mean the holder of SSH keys, or a program installed on a machine, which labctl is without. */
 const KNOWN_AGENT =
-  /ssh|\bkeys?\b|IdentityAgent|SSH_AUTH_SOCK|agentSocket|no agent|agent to update|agent: false|agent's|socket|forward/i;
+  /ssh|\bkeys?\b|IdentityAgent|SSH_AUTH_SOCK|agentSocket|no agent|agent to update|agent: false|agent@?\.service|agent's|socket|forward/i;
 const REGISTRY = new RegExp(
   word(
     "\\bregistry",

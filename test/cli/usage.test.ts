@@ -50,8 +50,8 @@ test("facts with an unknown verb", () => {
   refuses(
     { ...oneMachine("base") },
     [
-      "error[usage] `facts` knows show and origin, not `list`",
-      "  help: usage: labctl facts show <machine> | origin <fact> [machine…]; `labctl facts --help` lists the options",
+      "error[usage] `facts` knows show, origin and probe, not `list`",
+      "  help: usage: labctl facts show <machine> | origin <fact> [machine…] | probe <machine…>; `labctl facts --help` lists the options",
     ].join("\n"),
     ["facts", "list"],
     64,
@@ -63,7 +63,7 @@ test("facts show without a machine", () => {
     { ...oneMachine("base") },
     [
       "error[usage] `facts show` wants a machine",
-      "  help: usage: labctl facts show <machine> | origin <fact> [machine…]; `labctl facts --help` lists the options",
+      "  help: usage: labctl facts show <machine> | origin <fact> [machine…] | probe <machine…>; `labctl facts --help` lists the options",
     ].join("\n"),
     ["facts", "show"],
     64,

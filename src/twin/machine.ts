@@ -169,7 +169,8 @@ export class Machine {
     const { setup } = this;
     boots += 1;
     // A cgroup that was killed once must not be used again: Linux 6.14 and later then kill what is started in it.
-    const cgroup = join(setup.cgroupFolder, `${setup.linkName}-${boots}`) as AbsPath;
+    // Processes that follow one another in the same namespaces each count from 1.
+    const cgroup = join(setup.cgroupFolder, `${setup.linkName}-${process.pid}-${boots}`) as AbsPath;
     mkdirSync(cgroup, { recursive: true });
     const argv = [
       "systemd-nspawn",

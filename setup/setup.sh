@@ -39,8 +39,12 @@ run_logged() {
   what=$1 help=$2
   shift 2
   log=$(mktemp)
-  if "$@" </dev/null >"$log" 2>&1; then
+  status=0
+  "$@" </dev/null >"$log" 2>&1 || status=$?
+  if [ $status -eq 0 ] || [ $status -ge 128 ]; then
     rm -f "$log"
+    # Whoever interrupted it needs no explanation.
+    [ $status -eq 0 ] || exit $status
     return 0
   fi
   tail -n 40 "$log" >&2
@@ -153,4 +157,7 @@ case $started in
   ;;
 esac
 export LABCTL_SETUP_DID="$did"
+# tsx keeps what it compiled in the temporary folder; the demo leaves nothing there that was not there before.
+compiled=${TMPDIR:-/tmp}/tsx-$(id -u)
+[ -e "$compiled" ] || export LABCTL_SETUP_TSX="$compiled"
 [ $# -eq 0 ] || exec "$@"

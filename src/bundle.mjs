@@ -12,6 +12,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -105,18 +106,28 @@ const stamp = createHash("sha256");
 for (const { text } of outputs) stamp.update(text);
 const id = `${version}+${stamp.digest("hex").slice(0, 12)}`;
 
-rmSync(dist, { recursive: true, force: true });
-mkdirSync(dist, { recursive: true });
+// Whole or not there at all: whoever interrupts this, or starts labctl meanwhile, never meets half a program.
+const draft = `${dist}.${process.pid}`;
+rmSync(draft, { recursive: true, force: true });
+mkdirSync(draft);
 for (const { name, text } of outputs) {
   // NODE_EXTRA_CA_CERTS costs every start of Node 20 some 50 ms, and labctl makes no TLS connection.
   const head = name === "labctl.cjs" ? "#!/usr/bin/env -S -u NODE_EXTRA_CA_CERTS node\n" : "";
   writeFileSync(
-    join(dist, name),
+    join(draft, name),
     head + text.replace(/^#!.*\n/, "").replaceAll("__LABCTL_BUILD__", JSON.stringify(id)),
   );
 }
-writeFileSync(join(dist, "package.json"), '{ "type": "commonjs" }\n');
-chmodSync(join(dist, "labctl.cjs"), 0o755);
+writeFileSync(join(draft, "package.json"), '{ "type": "commonjs" }\n');
+chmodSync(join(draft, "labctl.cjs"), 0o755);
+try {
+  rmSync(dist, { recursive: true, force: true });
+  renameSync(draft, dist);
+} catch (error) {
+  rmSync(draft, { recursive: true, force: true });
+  // Another bundling of the same sources, at the same moment, was quicker.
+  if (!existsSync(join(dist, "labctl.cjs"))) throw error;
+}
 
 // npm links the commands of dependencies, not of the package itself; `npx labctl` in a clone looks here.
 const bin = join(root, "node_modules/.bin");

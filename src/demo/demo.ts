@@ -7,7 +7,7 @@
  * 1 something went wrong, or this host can't boot machines, so that a script never takes half a demo for a whole one;
  * 130 interrupted. Leaves nothing behind but the cached image.
  */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Diagnostic, formatDiagnostic } from "../diagnostics.ts";
@@ -29,6 +29,9 @@ const IMAGE_PACKAGES: readonly string[] = ["nginx-light", "curl"];
 
 /** Steps told before the namespaces: set-up and build, and the image where it is built. */
 const STORY_ENV = "LABCTL_DEMO_STORY";
+
+/** Of what mmdebstrap says, the lines that tell how far it is. */
+const IMAGE_PHASE = /^(building|downloading|extracting|installing|creating) /;
 
 const INTERRUPTED = 130;
 
@@ -53,6 +56,9 @@ async function main(): Promise<number> {
     toldAt = performance.now();
   } finally {
     removeLabCopy(lab);
+    // The compiler's cache, if the set-up saw that there was none before.
+    const compiled = process.env.LABCTL_SETUP_TSX;
+    if (compiled) rmSync(compiled, { recursive: true, force: true });
   }
   interrupt.end();
   const left = findLeftovers(lab);
@@ -128,7 +134,7 @@ async function prepareImage(narrator: Narrator): Promise<Image | undefined> {
       if (!building)
         narrator.begin("Build the machine's Debian image, once; later runs take it from the cache");
       building = true;
-      narrator.aside(line);
+      if (IMAGE_PHASE.test(line)) narrator.aside(line);
     },
   });
   if (!image.ok) {

@@ -15,7 +15,7 @@ export interface Page {
 /** Fetches `/` from the machine's port 80, from outside. Rejects where nothing answers within 5 s. */
 export function fetchPage(address: string): Promise<Page> {
   return new Promise((resolve, reject) => {
-    const request = get({ host: address, path: "/", timeout: 5000, agent: false }, (response) => {
+    const request = get({ host: address, path: "/", timeout: 5000 }, (response) => {
       let body = "";
       response.setEncoding("utf8").on("data", (chunk: string) => {
         body += chunk;

@@ -114,7 +114,9 @@ export class Narrator {
 
   private output(line: string): void {
     const width = this.columns - INDENT.length - 2;
-    const lines = FILE_LINE.test(line) ? [cut(line, width)] : wrap(line, width);
+    // Columns are for those that fit; a narrow terminal shows more of the reason without them.
+    const file = line.length > width ? line.replace(/(\S) {2,}/, "$1  ") : line;
+    const lines = FILE_LINE.test(line) ? [cut(file, width)] : wrap(line, width);
     for (const piece of lines) this.print(`${INDENT}${this.paint("dim", "│")} ${piece}`);
   }
 

@@ -17,6 +17,7 @@ export type DemoProblem =
   | { readonly kind: "left-behind"; readonly what: readonly string[] };
 
 /** Words a problem of the demo. Pure. */
+/** A problem of the demo in its one wording. Pure. */
 export function describeProblem(p: DemoProblem): Diagnostic {
   switch (p.kind) {
     case "command-failed":

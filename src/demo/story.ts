@@ -102,9 +102,7 @@ async function tell({ narrator, image, lab, program }: StoryOptions): Promise<vo
   await labctl(["push", "demo"], DONE);
   await showPage(narrator, machine, SECOND_TITLE, "text/html; charset=utf-8");
   const untouched = expectRestarts(before, await readInvocations(machine), ["nginx.service"]);
-  narrator.end(
-    `InvocationIDs compared: nginx.service is a new process, ${untouched} other services run on untouched`,
-  );
+  narrator.end(`InvocationIDs compared: nginx.service started anew, ${untouched} others untouched`);
 
   narrator.begin("Third push: nothing differs");
   const settled = await readInvocations(machine);

@@ -105,6 +105,7 @@ async function runAll(narrator: Narrator, lab: AbsPath, interrupt: Interrupt): P
   narrator.end("plain files, the same on every host; no network, no root");
   if (!host.ok) {
     showTree(narrator, lab);
+    narrator.say("`npx labctl build` does the same in this clone, and keeps the trees under var/tree.");
     narrator.say("Exit status 1: the steps with a machine were not shown.");
     return 1;
   }
@@ -160,7 +161,8 @@ function showTree(narrator: Narrator, lab: AbsPath): void {
     const files = readdirSync(root, { recursive: true, withFileTypes: true }).filter((e) => !e.isDirectory());
     narrator.say(`var/tree/${machine.name}/usr/local: ${files.length} files`);
     if (machine.name !== "demo") continue;
-    for (const e of files) narrator.aside(`  ${join(e.parentPath, e.name).slice(root.length + 1)}`);
+    const paths = files.map((e) => join(e.parentPath, e.name).slice(root.length + 1));
+    for (const path of paths.sort()) narrator.aside(`  ${path}`);
   }
 }
 

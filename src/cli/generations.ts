@@ -31,10 +31,10 @@ export const run: CommandRun = async (args) => {
     if (list.value.length === 0) printErr(`${machine.name}: nothing was ever pushed`);
     const current = list.value.at(-1)?.number;
     for (const g of list.value) {
-      const time = new Date(g.time * 1000).toISOString().replace("T", " ").slice(0, 19);
-      const commit = g.commit ? `${g.commit.slice(0, 10)}${g.dirty ? "+" : ""}` : "-";
+      const time = timeText(g.time);
+      const commit = g.commit ? `${printable(g.commit.slice(0, 10))}${g.dirty ? "+" : ""}` : "-";
       printOut(
-        `${g.number === current ? "*" : " "} ${String(g.number).padStart(4)}  ${g.id.slice(0, 12)}  ${time}  ${commit.padEnd(11)}  ${printable(g.by)}${g.message ? `  ${printable(g.message)}` : ""}`,
+        `${g.number === current ? "*" : " "} ${String(g.number).padStart(4)}  ${printable(g.id.slice(0, 12))}  ${time}  ${commit.padEnd(11)}  ${printable(g.by)}${g.message ? `  ${printable(g.message)}` : ""}`,
       );
     }
     return EXIT.done;
@@ -42,3 +42,9 @@ export const run: CommandRun = async (args) => {
     await transport.value.close();
   }
 };
+
+/** UTC to the second; `-` for what is no time, since a machine may say anything. Pure. */
+function timeText(seconds: number): string {
+  const date = new Date(seconds * 1000);
+  return Number.isNaN(date.getTime()) ? "-".padEnd(19) : date.toISOString().replace("T", " ").slice(0, 19);
+}

@@ -34,12 +34,12 @@ export function planLines(plan: PushPlan): string[] {
   if (plan.daemonReload) out.push("  daemon-reload");
   for (const t of plan.triggers) out.push(`  trigger ${t.name}: ${printable(t.reason)}`);
   for (const u of plan.units)
-    if (u.action !== "none") out.push(`  ${u.action} ${u.unit}: ${printable(u.reason)}`);
+    if (u.action !== "none") out.push(`  ${u.action} ${printable(u.unit)}: ${printable(u.reason)}`);
   for (const [reason, units] of leftAlone(plan)) {
     out.push(
       paint(
         "dim",
-        `  leave ${units.length > 3 ? `${units.length} units` : units.join(", ")}: ${printable(reason)}`,
+        `  leave ${units.length > 3 ? `${units.length} units` : printable(units.join(", "))}: ${printable(reason)}`,
       ),
     );
   }
@@ -83,13 +83,13 @@ export function eventLine(event: PushEvent): string | undefined {
     case "reloaded":
       return `daemon-reload (${formatMs(event.ms)})`;
     case "trigger":
-      return `${event.ok ? "" : paint("red", "failed: ")}trigger ${event.name} (${formatMs(event.ms)})${event.ok ? "" : `: ${printable(event.detail)}`}`;
+      return `${event.ok ? "" : paint("red", "failed: ")}trigger ${printable(event.name)} (${formatMs(event.ms)})${event.ok ? "" : `: ${printable(event.detail)}`}`;
     case "unit":
-      return `${event.ok ? "" : paint("red", "failed: ")}${event.action} ${event.unit} (${formatMs(event.ms)})`;
+      return `${event.ok ? "" : paint("red", "failed: ")}${printable(`${event.action} ${event.unit}`)} (${formatMs(event.ms)})`;
     case "check":
       return event.verdict === "ok"
-        ? paint("dim", `check ${event.name} ok (${formatMs(event.ms)})`)
-        : `${paint("red", `check ${event.name} ${event.verdict}`)} (${formatMs(event.ms)})`;
+        ? paint("dim", `check ${printable(event.name)} ok (${formatMs(event.ms)})`)
+        : `${paint("red", `check ${printable(`${event.name} ${event.verdict}`)}`)} (${formatMs(event.ms)})`;
     case "output":
       return `  | ${printable(event.line)}`;
     case "note":

@@ -37,6 +37,7 @@ export async function listGenerations(
     if (record.name !== "meta") continue;
     const [number = "", line = ""] = record.fields;
     const at = line.indexOf("=");
+    if (!/^[1-9]\d{0,8}$/.test(number) || at < 1) continue;
     const values = byNumber.get(Number(number)) ?? new Map<string, string>();
     values.set(line.slice(0, at), line.slice(at + 1));
     byNumber.set(Number(number), values);

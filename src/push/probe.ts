@@ -56,7 +56,7 @@ export function readProbe(records: readonly RemoteRecord[], asked: ReadonlySet<s
   return {
     host: first("host")?.[0] ?? "",
     generation:
-      Number(number) > 0 && /^[0-9a-f]{64}$/.test(id)
+      /^[1-9]\d{0,8}$/.test(number) && /^[0-9a-f]{64}$/.test(id)
         ? { number: Number(number), id: id as GenerationId }
         : undefined,
     manifest: packed ? unpackManifest(packed) : undefined,

@@ -23,13 +23,10 @@ export default async function* report(events) {
     return `${head}${trouble}${output === "" ? "" : `  what it printed:\n${indent(output.trimEnd())}\n`}`;
   };
   for await (const { type, data } of events) {
-    const file = data?.file ? relative(process.cwd(), data.file) : current?.file;
-    if (
-      file !== undefined &&
-      file !== current?.file &&
-      type !== "test:summary" &&
-      type !== "test:diagnostic"
-    ) {
+    // Tests may be defined in a fixture, so only where a test file's own tests start does another file begin.
+    const file = data?.file ? relative(process.cwd(), data.file) : undefined;
+    const starts = type === "test:start" && data.nesting === 0;
+    if (file !== undefined && (!current || (starts && file !== current.file))) {
       yield endFile();
       startFile(file);
     }

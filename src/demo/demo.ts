@@ -110,7 +110,7 @@ async function runAll(narrator: Narrator, lab: AbsPath, interrupt: Interrupt): P
     return 1;
   }
 
-  const image = await prepareImage(narrator);
+  const image = await prepareImage(narrator, interrupt);
   if (interrupt.happened || image === undefined) return 1;
   const handover: Handover = { lab, image, firstStep: narrator.nextStep };
   const runner = [process.execPath, "--import", "tsx", fileURLToPath(import.meta.url)];
@@ -127,7 +127,7 @@ async function runAll(narrator: Narrator, lab: AbsPath, interrupt: Interrupt): P
 const STORY_STEPS = 8;
 
 /** The cached image; a step of its own only where it has to be built. */
-async function prepareImage(narrator: Narrator): Promise<Image | undefined> {
+async function prepareImage(narrator: Narrator, interrupt: Interrupt): Promise<Image | undefined> {
   let building = false;
   const image = await ensureImage({
     packages: IMAGE_PACKAGES,
@@ -139,7 +139,7 @@ async function prepareImage(narrator: Narrator): Promise<Image | undefined> {
     },
   });
   if (!image.ok) {
-    report(image.problems);
+    if (!interrupt.happened) report(image.problems);
     return undefined;
   }
   const { file, sizeBytes } = image.value;

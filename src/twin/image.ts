@@ -182,6 +182,8 @@ function takeLock(file: AbsPath): Promise<Result<{ release: () => Promise<void> 
 }
 
 function endHolder(holder: ChildProcess): Promise<void> {
+  // Ctrl-C ends it too; its end is not told a second time.
+  if (holder.exitCode !== null || holder.signalCode !== null) return Promise.resolve();
   return new Promise((resolve) => {
     holder.once("close", () => resolve());
     holder.stdin?.end();

@@ -25,7 +25,8 @@ export const run: CommandRun = async (args) => {
       return EXIT.failed;
     }
     if (args.flag("json")) {
-      printJson({ machine: machine.name, generations: list.value });
+      const generations = list.value.map((g) => ({ ...g, drifted: [...g.drifted] }));
+      printJson({ machine: machine.name, generations });
       return EXIT.done;
     }
     if (list.value.length === 0) printErr(`${machine.name}: nothing was ever pushed`);

@@ -23,6 +23,8 @@ export interface Generation {
   /** Files and unit actions, counted by the pusher. */
   readonly files: number;
   readonly units: string | undefined;
+  /** Paths that this generation replaced or removed while they were not what the one before had put there. */
+  readonly drifted: ReadonlySet<string>;
 }
 
 /** Oldest first; the last one is current. Empty: nothing was ever pushed. */
@@ -33,21 +35,30 @@ export async function listGenerations(
   const answer = await callRemote(transport, machine, "list", []);
   if (!answer.ok) return answer;
   const byNumber = new Map<number, Map<string, string>>();
+  const drifted = new Map<string, Set<string>>();
   for (const record of answer.value.records) {
     if (record.name !== "meta") continue;
     const [number = "", line = ""] = record.fields;
     const at = line.indexOf("=");
     if (!/^[1-9]\d{0,8}$/.test(number) || at < 1) continue;
     const values = byNumber.get(Number(number)) ?? new Map<string, string>();
-    values.set(line.slice(0, at), line.slice(at + 1));
+    const [key, value] = [line.slice(0, at), line.slice(at + 1)];
+    if (key === "drifted") drifted.set(number, (drifted.get(number) ?? new Set()).add(value));
+    else values.set(key, value);
     byNumber.set(Number(number), values);
   }
   return success(
-    [...byNumber].sort(([a], [b]) => a - b).map(([number, values]) => generationOf(number, values)),
+    [...byNumber]
+      .sort(([a], [b]) => a - b)
+      .map(([number, values]) => generationOf(number, values, drifted.get(String(number)) ?? new Set())),
   );
 }
 
-function generationOf(number: number, values: ReadonlyMap<string, string>): Generation {
+function generationOf(
+  number: number,
+  values: ReadonlyMap<string, string>,
+  drifted: ReadonlySet<string>,
+): Generation {
   const rollback = Number(values.get("rollback"));
   return {
     number,
@@ -61,5 +72,6 @@ function generationOf(number: number, values: ReadonlyMap<string, string>): Gene
     rollbackTo: rollback > 0 ? rollback : undefined,
     files: Number(values.get("files")) || 0,
     units: values.get("units"),
+    drifted,
   };
 }

@@ -30,6 +30,10 @@ export function operationLines(plan: PushPlan, to: GenerationId, settings: Commi
     `confirm\t${settings.confirmSeconds}`,
   ];
   for (const [key, value] of Object.entries(settings.meta)) lines.push(`meta\t${key}\t${value}`);
+  // A later rollback must not take what someone else wrote for what was pushed.
+  const drifted = new Set(plan.drifted);
+  for (const f of plan.files)
+    if (f.before && drifted.has(f.path) && f.before.type !== "dir") lines.push(`meta\tdrifted\t${f.path}`);
   for (const f of plan.files) lines.push(...fileLines(f));
   if (plan.daemonReload) lines.push("daemon-reload");
   for (const t of plan.triggers) lines.push(["trigger", t.name, ...t.files].join("\t"));

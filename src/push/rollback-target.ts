@@ -28,6 +28,8 @@ export interface RollbackTarget {
   readonly manifestText: string;
   /** For a path of the target: the later generation that holds its content; absent: it is live. */
   readonly keptIn: ReadonlyMap<string, number>;
+  /** Paths that come back as someone had changed them on the machine, for want of anything better. */
+  readonly doubtful: readonly string[];
   /** Folder here that has this path's content, checked against the hash; undefined: none. Reads the file. */
   readonly localFolder: (path: RelPath) => AbsPath | undefined;
   /** True if a text is what the target has at this path. Pure. */
@@ -70,13 +72,22 @@ export async function findTarget(
   }
   const keptIn = findContents(target.number, current.number, (n) => manifests.get(n)?.manifest);
   const hashes = hashesOf(found.manifest);
+  const localFolder = local ? localContents(found.manifest, local, b3) : () => undefined;
+  const doubtful: string[] = [];
+  for (const [path, n] of keptIn) {
+    if (!listed.value.find((g) => g.number === n)?.drifted.has(path)) continue;
+    // What was replaced then was not what the target has: someone had changed it on the machine.
+    if (localFolder(path as RelPath) === undefined) doubtful.push(path);
+    else keptIn.delete(path);
+  }
   return success({
     number: target.number,
     id: target.id,
     manifest: found.manifest,
     manifestText: found.text,
     keptIn,
-    localFolder: local ? localContents(found.manifest, local, b3) : () => undefined,
+    localFolder,
+    doubtful,
     isContent: (path, text) => hashes.get(path) === b3.hash(text),
   });
 }
@@ -105,11 +116,13 @@ export function findContents(
   manifest: (n: number) => Manifest | undefined,
 ): Map<string, number> {
   const out = new Map<string, number>();
-  let before = entriesOf(manifest(target));
+  const wanted = entriesOf(manifest(target));
+  let before = wanted;
   for (let n = target + 1; n <= current; n++) {
     const after = entriesOf(manifest(n));
     for (const [path, was] of before) {
-      if (!out.has(path) && was.type !== "dir" && !sameContent(was, after.get(path))) out.set(path, n);
+      if (wanted.has(path) && !out.has(path) && was.type !== "dir" && !sameContent(was, after.get(path)))
+        out.set(path, n);
     }
     before = after;
   }

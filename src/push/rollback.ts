@@ -26,6 +26,11 @@ export async function planRollback(
   known: KnownTrees,
   onEvent: OnPushEvent,
 ): Promise<Result<Survey>> {
+  for (const path of target.doubtful)
+    onEvent({
+      kind: "note",
+      text: `${path} comes back as someone had changed it on the machine; a push puts it right`,
+    });
   const texts = await oldTexts(transport, machine, target, known);
   if (!texts.ok) return texts;
   return surveyMachine(

@@ -187,3 +187,30 @@ test("what someone changed and nobody has a copy of stays as it is, is said, and
   await lab.expect(0, ["push", "demo", "-q"]);
   assert.deepEqual(await liveContents(machine), contents[5]);
 });
+
+test("what someone had changed before the push that replaced it: the pushed content comes back, not theirs", async () => {
+  const { lab, machine } = await theMachine();
+  const style = "layers/web/opt/nginx/www/style.css";
+  const clean = await liveContents(machine);
+  await inside(machine, "echo hacked >/usr/local/opt/nginx/www/style.css");
+  const text = lab.read(style);
+  lab.edit(style, "40rem", "50rem");
+  await lab.expect(0, ["push", "demo", "-q"]);
+  lab.write({ [style]: text });
+  await lab.expect(0, ["build", "demo"]);
+  await lab.expect(0, ["rollback", "demo", "-q"]);
+  assert.deepEqual(await liveContents(machine), clean);
+});
+
+test("where nobody has the pushed content any more, theirs comes back, and that is said", async () => {
+  const { lab, machine } = await theMachine();
+  await inside(machine, "echo hacked >/usr/local/opt/nginx/www/style.css");
+  lab.edit("layers/web/opt/nginx/www/style.css", "40rem", "51rem");
+  await lab.expect(0, ["push", "demo", "-q"]);
+  const back = await lab.expect(0, ["rollback", "demo"]);
+  assert.match(
+    back.stderr,
+    /note: opt\/nginx\/www\/style.css comes back as someone had changed it on the machine/,
+  );
+  assert.equal(await page(machine, "/style.css"), "hacked\n");
+});

@@ -2,8 +2,9 @@
  * `npm test`: types and style, the bundle, the tests that need only this process, then those that boot machines. Prints
  * a line a file, failures in full, and at its end, alone on a line, `N passed, N failed, N skipped`.
  *
- *     node --import tsx test/run.ts
+ *     npm test [-- PATH…]
  *
+ * With paths (files or folders, from the repository's root): only the tests in them, and neither types nor style.
  * Exit status: 0 if nothing failed, else 1. With CI=true a skip counts as a failure: what can't run there must not look
  * as if it had passed.
  */
@@ -15,6 +16,8 @@ import { performance } from "node:perf_hooks";
 
 const ROOT = join(import.meta.dirname, "..");
 const IS_CI = process.env.CI === "true" || process.env.CI === "1";
+/** Without trailing slashes. */
+const ASKED = process.argv.slice(2).map((path) => path.replace(/\/+$/, ""));
 const IS_ROOT = process.getuid?.() === 0;
 
 /** Folders whose tests boot machines or enter namespaces. */
@@ -33,9 +36,12 @@ function findTests(): { readonly plain: string[]; readonly machine: string[] } {
   const all = readdirSync(join(ROOT, "test"), { recursive: true, encoding: "utf8" })
     .filter((file) => file.endsWith(".test.ts"))
     .sort();
+  const isAsked = (file: string) =>
+    ASKED.length === 0 || ASKED.some((path) => `test/${file}/`.startsWith(`${path}/`));
   const isMachine = (file: string) => MACHINE_FOLDERS.includes(file.split("/")[0] ?? "");
   const named = (files: string[]) => files.map((file) => join("test", file));
-  return { plain: named(all.filter((f) => !isMachine(f))), machine: named(all.filter(isMachine)) };
+  const asked = all.filter(isAsked);
+  return { plain: named(asked.filter((f) => !isMachine(f))), machine: named(asked.filter(isMachine)) };
 }
 
 function run(argv: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<number> {
@@ -68,6 +74,11 @@ async function step(name: string, argv: readonly string[], failures: string[]): 
 
 async function main(): Promise<number> {
   const startedAt = performance.now();
+  const tests = findTests();
+  if (tests.plain.length + tests.machine.length === 0) {
+    console.error(`error[usage] no test file is called or lies in ${ASKED.join(", ")}`);
+    return 64;
+  }
   const folder = mkdtempSync(join(tmpdir(), "labctl-test-"));
   const countsFile = join(folder, "counts.json");
   const env = { LABCTL_TEST_COUNTS: countsFile };
@@ -78,22 +89,25 @@ async function main(): Promise<number> {
     "stdout",
   ];
   const node = [process.execPath, "--import", "tsx"];
-  const tests = findTests();
   const failures: string[] = [];
   const skips: string[] = [];
 
-  await step("types", ["node_modules/.bin/tsc", "--noEmit"], failures);
-  await step("style", ["node_modules/.bin/biome", "check"], failures);
+  if (ASKED.length === 0) {
+    await step("types", ["node_modules/.bin/tsc", "--noEmit"], failures);
+    await step("style", ["node_modules/.bin/biome", "check"], failures);
+  }
   await step("bundle", [process.execPath, "src/bundle.mjs"], failures);
-  const plainStatus = await run(
-    [...node, "--test", "--test-concurrency=2", ...reporter, ...tests.plain],
-    env,
-  );
+  const plainStatus =
+    tests.plain.length === 0
+      ? 0
+      : await run([...node, "--test", "--test-concurrency=2", ...reporter, ...tests.plain], env);
   const afterPlain = readCounts(countsFile);
   if (plainStatus !== 0 && afterPlain.failed === 0)
     failures.push(`the test runner ended with ${plainStatus}`);
 
-  if (!IS_ROOT && !IS_CI) {
+  if (tests.machine.length === 0) {
+    // Nothing to boot for.
+  } else if (!IS_ROOT && !IS_CI) {
     console.log("skip   tests that boot machines: only root may; run `sudo npm test`");
     skips.push(...tests.machine.map((file) => `${file} (not root)`));
   } else {
@@ -114,8 +128,7 @@ async function main(): Promise<number> {
   if (IS_CI) failures.push(...skips.map((name) => `skipped, which CI does not accept: ${name}`));
   if (failures.length > 0) console.log(`\nfailed:\n${failures.map((line) => `  ${line}`).join("\n")}`);
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(0);
-  console.log(`
-${tests.plain.length + tests.machine.length} files in ${seconds} s`);
+  console.log(`\n${tests.plain.length + tests.machine.length} files in ${seconds} s`);
   console.log(`${counted.passed} passed, ${failures.length} failed, ${skips.length} skipped`);
   return failures.length > 0 ? 1 : 0;
 }

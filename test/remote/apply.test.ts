@@ -62,7 +62,7 @@ test("a unit that fails takes the tree and the other units back", (t) => {
     "systemctl daemon-reload",
     "systemctl restart -- y.service",
     "systemctl start -- bad.service",
-    "journalctl -q -u bad.service -n 20 --no-pager -o cat",
+    "journalctl -q -u bad.service --since=@<time> -n 20 --no-pager -o cat",
     "systemctl stop -- bad.service",
     "systemctl daemon-reload",
     "systemctl reset-failed -- old.service y.service bad.service",

@@ -179,7 +179,9 @@ esac
       if (!existsSync(log)) return [];
       const lines = readFileSync(log, "utf8").split("\n").slice(0, -1);
       rmSync(log);
-      return lines.filter((line) => !/^systemctl (--version|list-units|show)/.test(line));
+      return lines
+        .filter((line) => !/^systemctl (--version|list-units|show)/.test(line))
+        .map((line) => line.replace(/@\d{10}\b/, "@<time>"));
     },
     state(name) {
       const path = join(root, ".labctl", name);

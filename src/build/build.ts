@@ -16,19 +16,26 @@ import { readProject } from "../project/read-project.ts";
 import { selectMachines } from "../project/select-machines.ts";
 import type { BuildRequest, BuildResult, MachineBuild } from "./build-result.ts";
 import type { Bundler } from "./bundle.ts";
+import type { Differences } from "./fresh.ts";
 import { inputsLooked, saveFresh } from "./fresh-save.ts";
 import { buildLayout } from "./layout.ts";
 import { acquireLock } from "./lock.ts";
-import { executeMachine, type PreparedMachine, prepareMachine, type Tools } from "./machine-build.ts";
+import {
+  executeMachine,
+  type PreparedMachine,
+  pathOf,
+  prepareMachine,
+  stepLines,
+  type Tools,
+} from "./machine-build.ts";
 import { manifestText } from "./manifest.ts";
 import { type OutputTree, outputTree, type TwinIndex, twinKey } from "./output-tree.ts";
 import { overlay } from "./overlay.ts";
 import { type Parts, partReader } from "./parts.ts";
-import type { BuildStep } from "./plan.ts";
 import { describe } from "./problems.ts";
 import { projectDisk } from "./project-disk.ts";
+import { quickBuild } from "./quick-build.ts";
 import { treeReader } from "./read-tree.ts";
-import { formatReason } from "./reason.ts";
 import type { Renderer } from "./render.ts";
 import { ABSENT, lastingSignature, lookAt, readSignature, UNTRUSTED } from "./signature.ts";
 import { type SourceHashes, sourceHashes } from "./source-hashes.ts";
@@ -38,15 +45,17 @@ import {
   type OutputRecord,
   readState,
   recordOf,
-  STATE_VERSION,
   writeState,
 } from "./state.ts";
 
 /** How long a second build waits for the first. */
 const LOCK_PATIENCE_MS = 30_000;
 
-/** Builds; nothing is written if any machine has a problem. */
-export async function build(request: BuildRequest): Promise<Result<BuildResult>> {
+/**
+ * Builds; nothing is written if any machine has a problem. `differences` are what `lookFresh` found: where they are few and
+ * plain, only what depends on them is done.
+ */
+export async function build(request: BuildRequest, differences?: Differences): Promise<Result<BuildResult>> {
   const startedAt = performance.now();
   const layout = buildLayout(request.root);
   try {
@@ -60,7 +69,9 @@ export async function build(request: BuildRequest): Promise<Result<BuildResult>>
   const lock = await acquireLock(layout.lockFile, LOCK_PATIENCE_MS);
   if (!lock.ok) return lock;
   try {
-    return await buildLocked(request, startedAt);
+    const quick =
+      differences && !request.dryRun ? await quickBuild(request, differences, makeTools) : undefined;
+    return quick ?? (await buildLocked(request, startedAt));
   } catch (error) {
     const e = error as NodeJS.ErrnoException;
     // A write to an open file fails without naming it.
@@ -92,7 +103,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
     phases[name] = now - mark;
     mark = now;
   };
-  const state = request.fromNothing ? undefined : readState(layout.stateFile, request.tool);
+  const state = request.fromNothing ? undefined : readState(layout, request.tool);
   phase("state");
 
   const disk = projectDisk();
@@ -212,12 +223,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
     (name) => !project.value.machines.some((m) => m.name === name),
   );
   for (const name of removedMachines) delete states[name];
-  writeState(layout.stateFile, {
-    version: STATE_VERSION,
-    tool: request.tool,
-    hashes: hashes.entries(),
-    machines: states,
-  });
+  writeState(layout, request.tool, { hashes: hashes.entries(), machines: states });
   const looked = inputsLooked([reader.watched, disk.watched, parts.watched]);
   saveFresh(request, machines, looked, states);
   phase("save");
@@ -265,18 +271,6 @@ function foreseen(p: PreparedMachine): NonNullable<MachineBuild["foreseen"]> {
     if (p.input.before?.outputs[path]?.content !== produced.hash) out.set(path, produced.data);
   }
   return out;
-}
-
-function pathOf(step: BuildStep): RelPath {
-  return step.action === "remove" ? step.path : step.output.path;
-}
-
-function stepLines(steps: readonly BuildStep[], root: AbsPath): MachineBuild["steps"] {
-  return steps.map((s) => ({
-    path: pathOf(s),
-    action: s.action,
-    reason: formatReason(s.reason).replaceAll(`${root}/`, ""),
-  }));
 }
 
 /** The machine's state as the next run may trust it, taken after everything was written. */

@@ -3,16 +3,23 @@
  * what `lstat` said of it, as numbers, because reading them back must cost next to nothing. A cache: absent, damaged or
  * of another version it means "look properly". Owns the file's format; must not decide anything.
  *
- *     u32 version | u32 count | u32 checksum of the rest | u32 0 | count × 5 f64 | JSON head, then paths, NUL-separated
+ *     u32 version | u32 count | u32 checksum of the rest | u32 0 | count × 6 f64 | JSON head, then paths, NUL-separated
  */
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import type { GenerationId } from "../paths.ts";
 import { ABSENT, type Signature, UNTRUSTED } from "./signature.ts";
 
-const RECORD_VERSION = 1;
+const RECORD_VERSION = 2;
 const HEAD_BYTES = 16;
-/** Size, mtime, ctime, inode, mode; the size of an absent path is -1. */
-export const NUMBERS_PER_PATH = 5;
+/**
+ * Size, mtime, ctime, inode, mode, users. The size of an absent path is -1; NaN, which equals nothing, stands where the
+ * path can't be trusted and has to be looked at. `users` is a bit for each machine that makes something of the input.
+ */
+export const NUMBERS_PER_PATH = 6;
+/** Index of `users`. */
+export const USERS = 5;
+/** A double holds so many bits exactly. */
+export const MAX_USERS = 52;
 
 /** `from` and `to` count paths. */
 export interface FreshMachine {
@@ -32,7 +39,10 @@ export interface FreshHead {
   readonly scope: { readonly all: boolean; readonly args: string };
   /** The first so many paths are inputs, which hold for all machines; relative to the repository where inside it. */
   readonly inputs: number;
+  /** In the order of the bits of `users`. */
   readonly machines: readonly FreshMachine[];
+  /** False: there are too many machines for `users`, which is then 0 everywhere. */
+  readonly hasUsers: boolean;
 }
 
 export interface FreshRecord {
@@ -41,26 +51,34 @@ export interface FreshRecord {
   readonly numbers: Float64Array;
 }
 
-/** Replaces the record by rename; an untrusted signature among them means that there is no use for one, and removes it. */
-export function writeFreshRecord(
-  file: string,
-  head: FreshHead,
-  looked: readonly (readonly [path: string, signature: Signature])[],
+/**
+ * What `lstat` said, in the record's numbers; `users` stays. A path that is too young to be trusted keeps what is known of it
+ * but its time. Pure but for the array it fills.
+ */
+export function setNumbers(
+  numbers: Float64Array,
+  index: number,
+  signature: Signature,
+  tooYoung = false,
 ): void {
-  if (looked.some(([, signature]) => signature === UNTRUSTED)) {
-    rmSync(file, { force: true });
-    return;
-  }
-  const numbers = new Float64Array(looked.length * NUMBERS_PER_PATH);
-  for (const [i, [, signature]] of looked.entries()) {
-    if (signature === ABSENT) numbers[i * NUMBERS_PER_PATH] = -1;
-    else numbers.set(signature.split(",").map(Number), i * NUMBERS_PER_PATH);
-  }
-  const text = Buffer.from([JSON.stringify(head), ...looked.map(([path]) => path)].join("\0"));
+  const at = index * NUMBERS_PER_PATH;
+  if (signature === ABSENT) numbers.fill(0, at, at + USERS)[at] = -1;
+  else if (signature === UNTRUSTED) numbers.fill(Number.NaN, at, at + USERS);
+  else numbers.set(signature.split(",").map(Number), at);
+  if (tooYoung) numbers[at + 1] = Number.NaN;
+}
+
+/** Replaces the record by rename. Throws what `fs` throws. */
+export function writeFreshRecord(file: string, { head, paths, numbers }: FreshRecord): void {
+  const text = Buffer.from([JSON.stringify(head), ...paths].join("\0"));
   // Padded, so that the checksum can go by words.
   const padding = Buffer.alloc((4 - (text.length % 4)) % 4);
-  const body = Buffer.concat([Buffer.from(numbers.buffer), text, padding]);
-  const start = new Uint32Array([RECORD_VERSION, looked.length, checksum(body), padding.length]);
+  const body = Buffer.concat([
+    Buffer.from(numbers.buffer, numbers.byteOffset, numbers.byteLength),
+    text,
+    padding,
+  ]);
+  const start = new Uint32Array([RECORD_VERSION, paths.length, checksum(body), padding.length]);
   const temporary = `${file}.${process.pid}`;
   writeFileSync(temporary, Buffer.concat([Buffer.from(start.buffer), body]));
   renameSync(temporary, file);

@@ -4,32 +4,41 @@ import type { AbsPath } from "../paths.ts";
 import type { Machine } from "../project/project.ts";
 import type { BuildRequest } from "./build-result.ts";
 import { argsKey } from "./fresh.ts";
-import { type FreshMachine, writeFreshRecord } from "./fresh-record.ts";
+import {
+  type FreshMachine,
+  MAX_USERS,
+  NUMBERS_PER_PATH,
+  setNumbers,
+  USERS,
+  writeFreshRecord,
+} from "./fresh-record.ts";
 import { buildLayout } from "./layout.ts";
+import { SHARED_FILE } from "./parts.ts";
 import { lastingSignature, lookAt, type Signature, UNTRUSTED } from "./signature.ts";
-import type { MachineState } from "./state.ts";
+import type { MachineState, OutputRecord } from "./state.ts";
 
 type Watched = ReadonlyMap<AbsPath, { readonly signature: Signature; readonly racy: boolean }>;
 
-/** Input paths with the signatures that the next run may go by. */
-export function inputsLooked(watched: readonly Watched[]): Map<string, Signature> {
-  const out = new Map<string, Signature>();
-  for (const [path, { signature, racy }] of watched.flatMap((w) => [...w]))
-    out.set(path, racy ? UNTRUSTED : signature);
-  return out;
+/** Input paths with what was seen of them; `racy`: too young to be trusted. */
+export type InputsLooked = ReadonlyMap<string, { readonly signature: Signature; readonly racy: boolean }>;
+
+/** All that a build looked at, as one. Pure. */
+export function inputsLooked(watched: readonly Watched[]): InputsLooked {
+  return new Map(watched.flatMap((w) => [...w]));
 }
 
 /** Writes the record; `states` hold the outputs as they stand now. Throws what `fs` throws. */
 export function saveFresh(
   request: BuildRequest,
   machines: readonly Machine[],
-  inputs: ReadonlyMap<string, Signature>,
+  inputs: InputsLooked,
   states: Readonly<Record<string, MachineState>>,
 ): void {
   const layout = buildLayout(request.root);
   const here = `${request.root}/`;
   const short = (path: string): string => (path.startsWith(here) ? path.slice(here.length) : path);
-  const looked = [...inputs].map(([path, signature]): [string, Signature] => [short(path), signature]);
+  const looked = [...inputs].map(([path, { signature }]): [string, Signature] => [short(path), signature]);
+  const young = [...inputs.values()].map(({ racy }) => racy);
   const blocks: FreshMachine[] = [];
   for (const { name } of machines) {
     const state = states[name];
@@ -48,7 +57,50 @@ export function saveFresh(
     }
     blocks.push({ name, generation: state.generation, files, from, tree, to: looked.length });
   }
+  const numbers = new Float64Array(looked.length * NUMBERS_PER_PATH);
+  for (const [i, [, signature]] of looked.entries()) setNumbers(numbers, i, signature, young[i]);
+  if (machines.length <= MAX_USERS) markUsers(numbers, machines, inputs, states, request.root);
   const scope = { all: request.machines.length === 0, args: argsKey(request.facts) };
-  const head = { tool: request.tool, scope, inputs: inputs.size, machines: blocks };
-  writeFreshRecord(layout.freshFile, head, looked);
+  const head = {
+    tool: request.tool,
+    scope,
+    inputs: inputs.size,
+    machines: blocks,
+    hasUsers: machines.length <= MAX_USERS,
+  };
+  writeFreshRecord(layout.freshFile, { head, paths: looked.map(([path]) => path), numbers });
+}
+
+/** Notes for each input which machines make something of its content. */
+function markUsers(
+  numbers: Float64Array,
+  machines: readonly Machine[],
+  inputs: InputsLooked,
+  states: Readonly<Record<string, MachineState>>,
+  root: AbsPath,
+): void {
+  const index = new Map([...inputs.keys()].map((path, i) => [path, i]));
+  for (const [m, machine] of machines.entries()) {
+    const used = new Set<number>();
+    for (const record of Object.values(states[machine.name]?.outputs ?? {})) {
+      for (const file of contentsOf(record, root)) {
+        const i = index.get(file);
+        if (i !== undefined) used.add(i);
+      }
+    }
+    for (const i of used) (numbers[i * NUMBERS_PER_PATH + USERS] as number) += 2 ** m;
+  }
+}
+
+/** Absolute paths of the repository's files whose contents an output is made of, besides facts. Pure. */
+export function contentsOf(record: OutputRecord, root: AbsPath): string[] {
+  const out = [`${root}/${record.source}`];
+  for (const name of Object.keys(record.parts ?? {})) out.push(partPath(name, root));
+  return out;
+}
+
+function partPath(name: string, root: AbsPath): string {
+  if (name.startsWith("/")) return name;
+  if (name.startsWith(SHARED_FILE)) return `${root}/${name.slice(SHARED_FILE.length)}`;
+  return `${root}/layers/${name.replace("/", "/_partials/")}.hbs`;
 }

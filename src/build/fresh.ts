@@ -7,22 +7,48 @@ import type { MachineName } from "../paths.ts";
 import type { BuildRequest, BuildResult, MachineBuild } from "./build-result.ts";
 import { type FreshMachine, type FreshRecord, NUMBERS_PER_PATH, readFreshRecord } from "./fresh-record.ts";
 import { buildLayout } from "./layout.ts";
-import { lookAt } from "./signature.ts";
+import { lookAt, readSignature, type Signature } from "./signature.ts";
 
-/** Undefined: something may have changed, or the last build did not cover what is asked now. Reads; writes nothing. */
-export function checkFresh(request: BuildRequest): BuildResult | undefined {
+/** What differs from the record, by index into its paths. */
+export interface Differences {
+  readonly record: FreshRecord;
+  /** Of the record's file when it was read: another build may replace it meanwhile. */
+  readonly recordSignature: Signature;
+  readonly inputs: readonly number[];
+  readonly outputs: readonly { readonly machine: FreshMachine; readonly index: number }[];
+  readonly asked: readonly FreshMachine[];
+}
+
+export type Look =
+  | { readonly kind: "fresh"; readonly result: BuildResult }
+  /** Few paths differ. */
+  | { readonly kind: "differs"; readonly differences: Differences }
+  /** The last build did not cover what is asked now, or much differs. */
+  | { readonly kind: "unknown" };
+
+/** More differences than this are not worth listing: a full look costs no more. */
+const MAX_DIFFERENCES = 500;
+
+/** Reads; writes nothing. */
+export function lookFresh(request: BuildRequest): Look {
   const startedAt = performance.now();
-  if (request.fromNothing) return undefined;
-  const record = readFreshRecord(buildLayout(request.root).freshFile, request.tool);
-  if (record?.head.scope.args !== argsKey(request.facts)) return undefined;
+  if (request.fromNothing) return { kind: "unknown" };
+  const file = buildLayout(request.root).freshFile;
+  const recordSignature = readSignature(file);
+  const record = readFreshRecord(file, request.tool);
+  if (record?.head.scope.args !== argsKey(request.facts)) return { kind: "unknown" };
   const asked = machinesAsked(request, record);
-  if (!asked) return undefined;
+  if (!asked) return { kind: "unknown" };
   const recordAt = performance.now();
   // Looking at a short relative path takes two thirds of the time. Nothing else runs meanwhile: all of this is synchronous.
   const home = process.cwd();
   try {
     process.chdir(request.root);
-    return compare(request, record, asked, startedAt, recordAt);
+    return compare(request, record, recordSignature, asked, startedAt, recordAt);
+  } catch (error) {
+    // A tree that is gone can't be entered.
+    if ((error as NodeJS.ErrnoException).syscall === "chdir") return { kind: "unknown" };
+    throw error;
   } finally {
     process.chdir(home);
   }
@@ -31,19 +57,24 @@ export function checkFresh(request: BuildRequest): BuildResult | undefined {
 function compare(
   request: BuildRequest,
   record: FreshRecord,
+  recordSignature: Signature,
   asked: readonly FreshMachine[],
   startedAt: number,
   recordAt: number,
-): BuildResult | undefined {
-  if (!unchanged(record, 0, record.head.inputs)) return undefined;
+): Look {
+  const inputs = differing(record, 0, record.head.inputs);
   const inputsAt = performance.now();
   let looked = record.head.inputs;
+  const outputs: { machine: FreshMachine; index: number }[] = [];
   const machines: MachineBuild[] = [];
-  for (const { name, generation, files, from, tree, to } of asked) {
-    if (!unchanged(record, from, tree)) return undefined;
+  for (const machine of asked) {
+    const { name, generation, files, from, tree, to } = machine;
+    const folders = differing(record, from, tree);
+    for (const index of folders) outputs.push({ machine, index });
     process.chdir(buildLayout(request.root).tree(name));
-    if (!unchanged(record, tree, to)) return undefined;
+    for (const index of differing(record, tree, to)) outputs.push({ machine, index });
     process.chdir(request.root);
+    if (inputs.length + outputs.length > MAX_DIFFERENCES) return { kind: "unknown" };
     looked += to - from;
     machines.push({
       machine: name as MachineName,
@@ -55,41 +86,41 @@ function compare(
       durationMs: performance.now() - startedAt,
     });
   }
+  if (inputs.length + outputs.length > 0)
+    return { kind: "differs", differences: { record, recordSignature, inputs, outputs, asked } };
   const endedAt = performance.now();
-  return {
-    machines,
-    stats: {
-      phasesMs: { record: recordAt - startedAt, inputs: inputsAt - recordAt, outputs: endedAt - inputsAt },
-      totalMs: endedAt - startedAt,
-      looked,
-      hashed: 0,
-      rendered: 0,
-      written: 0,
-    },
+  const stats = {
+    phasesMs: { record: recordAt - startedAt, inputs: inputsAt - recordAt, outputs: endedAt - inputsAt },
+    totalMs: endedAt - startedAt,
+    looked,
+    hashed: 0,
+    rendered: 0,
+    written: 0,
   };
+  return { kind: "fresh", result: { machines, stats } };
+}
+
+/** Indices of the paths that no longer look as recorded. */
+function differing({ paths, numbers }: FreshRecord, from: number, to: number): number[] {
+  const out: number[] = [];
+  for (let i = from; i < to; i++) {
+    const stats = lookAt(paths[i] as string);
+    const at = i * NUMBERS_PER_PATH;
+    const same = stats
+      ? stats.mtimeMs === numbers[at + 1] &&
+        stats.ctimeMs === numbers[at + 2] &&
+        stats.size === numbers[at] &&
+        stats.ino === numbers[at + 3] &&
+        stats.mode === numbers[at + 4]
+      : numbers[at] === -1;
+    if (!same) out.push(i);
+  }
+  return out;
 }
 
 /** `--fact` arguments as one text. Pure. */
 export function argsKey(facts: ReadonlyMap<string, string>): string {
   return JSON.stringify([...facts].sort(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-function unchanged({ paths, numbers }: FreshRecord, from: number, to: number): boolean {
-  for (let i = from; i < to; i++) {
-    const stats = lookAt(paths[i] as string);
-    const at = i * NUMBERS_PER_PATH;
-    if (stats === undefined) {
-      if (numbers[at] !== -1) return false;
-    } else if (
-      stats.mtimeMs !== numbers[at + 1] ||
-      stats.ctimeMs !== numbers[at + 2] ||
-      stats.size !== numbers[at] ||
-      stats.ino !== numbers[at + 3] ||
-      stats.mode !== numbers[at + 4]
-    )
-      return false;
-  }
-  return true;
 }
 
 /** The machines asked for; undefined if the record does not cover them all. */

@@ -11,6 +11,7 @@ export interface BuildLayout {
   readonly treesFolder: AbsPath;
   readonly cacheFolder: AbsPath;
   readonly stateFile: AbsPath;
+  machineStateFile(machine: string): AbsPath;
   readonly freshFile: AbsPath;
   readonly lockFile: AbsPath;
 }
@@ -26,6 +27,7 @@ export function buildLayout(root: AbsPath): BuildLayout {
     treesFolder: trees as AbsPath,
     cacheFolder: cache as AbsPath,
     stateFile: join(cache, "build-state.json") as AbsPath,
+    machineStateFile: (machine) => join(cache, `build-state-${machine}.json`) as AbsPath,
     freshFile: join(cache, "build-fresh") as AbsPath,
     lockFile: join(cache, "build-lock") as AbsPath,
   };

@@ -8,8 +8,9 @@ import { type Diagnostic, failure, type Result, success } from "../diagnostics.t
 import type { FactValue } from "../facts/fact.ts";
 import type { MachineFacts } from "../facts/read-facts.ts";
 import type { Blake3 } from "../hash.ts";
-import type { FactName, FileHash, RelPath } from "../paths.ts";
+import type { AbsPath, FactName, FileHash, RelPath } from "../paths.ts";
 import type { Machine } from "../project/project.ts";
+import type { MachineBuild } from "./build-result.ts";
 import type { Bundler } from "./bundle.ts";
 import { MANIFEST_VERSION, type Manifest, type ManifestEntry } from "./manifest.ts";
 import type { OutputTree } from "./output-tree.ts";
@@ -17,6 +18,7 @@ import type { PlannedOutput } from "./overlay.ts";
 import type { Parts } from "./parts.ts";
 import { type BuildStep, planBuild } from "./plan.ts";
 import { describe } from "./problems.ts";
+import { formatReason } from "./reason.ts";
 import type { Renderer } from "./render.ts";
 import { isRacy, lookAt } from "./signature.ts";
 import type { SourceHashes } from "./source-hashes.ts";
@@ -353,4 +355,18 @@ function originOf(facts: MachineFacts, path: string): string {
   if (!fact) return path.startsWith("machine.") ? "machine.ini" : "unset";
   const place = fact.origin.place;
   return place ? `${place.file}${place.line === undefined ? "" : `:${place.line}`}` : "--fact";
+}
+
+/** Where a step acts. Pure. */
+export function pathOf(step: BuildStep): RelPath {
+  return step.action === "remove" ? step.path : step.output.path;
+}
+
+/** Steps as a build reports them; paths in reasons are made relative to the repository. Pure. */
+export function stepLines(steps: readonly BuildStep[], root: AbsPath): MachineBuild["steps"] {
+  return steps.map((s) => ({
+    path: pathOf(s),
+    action: s.action,
+    reason: formatReason(s.reason).replaceAll(`${root}/`, ""),
+  }));
 }

@@ -5,6 +5,7 @@
 import Handlebars from "handlebars";
 import type { Diagnostic, Place } from "../diagnostics.ts";
 import type { FactSearch, FactValue } from "../facts/fact.ts";
+import { markLines, readMarks } from "./line-marks.ts";
 import { SHARED_FILE } from "./parts.ts";
 import { describe } from "./problems.ts";
 import { type Helper, HelperFault, helperTable, kindOf } from "./template-helpers.ts";
@@ -35,6 +36,8 @@ export type Rendering =
       readonly reads: ReadLog;
       /** Names of the partials it can reach, resolved, sorted. */
       readonly partials: readonly string[];
+      /** For each line of `text` the line of the template or partial that it comes from; only from a marking renderer. */
+      readonly places?: readonly (Place | undefined)[];
     }
   | { readonly ok: false; readonly problem: Diagnostic };
 
@@ -51,8 +54,15 @@ interface Compiled {
   readonly partialNames: readonly string[];
 }
 
-/** `hash` gives 64 hex digits of a text's BLAKE3. A template is compiled once however many machines render it. */
-export function renderer(findPartial: FindPartial, hash: (text: string) => string): Renderer {
+/**
+ * `hash` gives 64 hex digits of a text's BLAKE3. A template is compiled once however many machines render it. A marking
+ * renderer also tells where each line comes from; its compiled templates are its own.
+ */
+export function renderer(
+  findPartial: FindPartial,
+  hash: (text: string) => string,
+  marking: "plain" | "marking" = "plain",
+): Renderer {
   const table = helperTable(hash);
   const known = new Set<string>([...BUILT_IN, ...Object.keys(table), "file"]);
   const files: string[] = [];
@@ -69,8 +79,10 @@ export function renderer(findPartial: FindPartial, hash: (text: string) => strin
   ):
     | { run: Handlebars.TemplateDelegate; partials: readonly { name: string; place: Place }[] }
     | Diagnostic => {
-    const parsed = parseTemplate(t.text, t.file, files.push(t.file) - 1, known);
+    const fileIndex = files.push(t.file) - 1;
+    const parsed = parseTemplate(t.text, t.file, fileIndex, known);
     if ("problem" in parsed) return parsed.problem;
+    if (marking === "marking") markLines(parsed.template.ast, fileIndex);
     const helpers = Object.fromEntries([...known, OUT_HELPER, SCOPE_HELPER].map((name) => [name, true]));
     const run = Handlebars.compile(parsed.template.ast, {
       noEscape: true,
@@ -140,7 +152,9 @@ export function renderer(findPartial: FindPartial, hash: (text: string) => strin
           },
           partials: template.partials,
         });
-        return { ok: true, text, reads, partials: [...template.partialNames, ...shared].sort() };
+        const partials = [...template.partialNames, ...shared].sort();
+        const rendering = { ok: true as const, text, reads, partials };
+        return marking === "plain" ? rendering : { ...rendering, ...readMarks(text, files) };
       } catch (error) {
         if (error instanceof RenderFault) return { ok: false, problem: error.diagnostic };
         if (error instanceof MissingName) {

@@ -1,6 +1,6 @@
 /** `labctl build`: builds trees and says what was done, and with `--explain` why. */
 import type { BuildRequest, BuildResult, MachineBuild } from "../build/build-result.ts";
-import { checkFresh } from "../build/fresh.ts";
+import { lookFresh } from "../build/fresh.ts";
 import type { Result } from "../diagnostics.ts";
 import { success } from "../diagnostics.ts";
 import type { CommandRun, ParsedArguments } from "./commands.ts";
@@ -32,10 +32,10 @@ export const run: CommandRun = async (args) => {
 
 /** Builds, loading the engine only when the cheap look says that there may be something to do. */
 export async function buildIfNeeded(request: BuildRequest): Promise<Result<BuildResult>> {
-  const fresh = checkFresh(request);
-  if (fresh) return success(fresh);
+  const look = lookFresh(request);
+  if (look.kind === "fresh") return success(look.result);
   const { build } = await import("../build/build.ts");
-  return build(request);
+  return build(request, look.kind === "differs" ? look.differences : undefined);
 }
 
 function report(result: BuildResult, args: ParsedArguments): void {

@@ -3,13 +3,13 @@
  * same without the push. Ends with Ctrl-C.
  */
 import { performance } from "node:perf_hooks";
-import { build } from "../build/build.ts";
 import type { BuildRequest } from "../build/build-result.ts";
 import { projectDisk } from "../build/project-disk.ts";
 import type { Machine } from "../project/project.ts";
 import { readProject } from "../project/read-project.ts";
 import { selectMachines } from "../project/select-machines.ts";
 import type { Transport } from "../push/transport.ts";
+import { buildIfNeeded } from "./build.ts";
 import type { CommandRun } from "./commands.ts";
 import { EXIT } from "./exit.ts";
 import { findMachines } from "./machines.ts";
@@ -68,7 +68,7 @@ export async function watchAndBuild(
   const generations = new Map<string, string>();
   const rebuild = async (machines: readonly string[], all: readonly Machine[]): Promise<void> => {
     const startedAt = performance.now();
-    const built = await build({ ...request, machines });
+    const built = await buildIfNeeded({ ...request, machines });
     if (!built.ok) {
       printDiagnostics(built.problems);
       return;

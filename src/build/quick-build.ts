@@ -1,0 +1,320 @@
+/**
+ * A build in which only contents of known files changed: plain sources, templates, partials, facts. Which paths there are,
+ * who wins them and with what attributes is then as it was, so nothing is walked or laid again; only the outputs made of
+ * what changed are planned and executed, by the same code as in a full build. Anything else is left to the full build.
+ */
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { performance } from "node:perf_hooks";
+import type { Diagnostic, Result } from "../diagnostics.ts";
+import { failure, sortDiagnostics, success } from "../diagnostics.ts";
+import { readFacts } from "../facts/read-facts.ts";
+import { type Blake3, blake3 } from "../hash.ts";
+import { type AbsPath, foldersAbove, type GenerationId, type RelPath } from "../paths.ts";
+import type { Machine } from "../project/project.ts";
+import { readProject } from "../project/read-project.ts";
+import type { BuildRequest, BuildResult, MachineBuild } from "./build-result.ts";
+import type { Differences } from "./fresh.ts";
+import { type FreshMachine, setNumbers, writeFreshRecord } from "./fresh-record.ts";
+import { contentsOf } from "./fresh-save.ts";
+import { buildLayout } from "./layout.ts";
+import {
+  executeMachine,
+  type PreparedMachine,
+  prepareMachine,
+  stepLines,
+  type Tools,
+} from "./machine-build.ts";
+import { type Manifest, type ManifestEntry, manifestText, parseManifest } from "./manifest.ts";
+import { type OutputTree, outputTree } from "./output-tree.ts";
+import type { PlannedOutput } from "./overlay.ts";
+import { type Parts, partReader } from "./parts.ts";
+import { projectDisk } from "./project-disk.ts";
+import { type ChangedInputs, concerns, judgeInputs, settleOutputs } from "./quick-judge.ts";
+import { ABSENT, isRacy, lastingSignature, lookAt, readSignature, signatureOf } from "./signature.ts";
+import { type SourceHashes, sourceHashes } from "./source-hashes.ts";
+import {
+  type MachineState,
+  type OutputRecord,
+  readMachineState,
+  recordOf,
+  writeMachineState,
+} from "./state.ts";
+
+/** One machine with the state that its steps start from. */
+interface Affected {
+  readonly block: FreshMachine;
+  readonly state: MachineState;
+  readonly manifest: Manifest;
+  readonly subset: readonly [RelPath, OutputRecord][];
+}
+
+/** Undefined: this is a case for the full build; nothing was changed. Holds the build's lock while it runs. */
+export async function quickBuild(
+  request: BuildRequest,
+  differences: Differences,
+  makeTools: (root: AbsPath, hashes: SourceHashes, parts: Parts, b3: Blake3) => Tools,
+): Promise<Result<BuildResult> | undefined> {
+  const startedAt = performance.now();
+  const readAtMs = Date.now();
+  const { root } = request;
+  const layout = buildLayout(root);
+  const { record, asked } = differences;
+  if (!record.head.hasUsers || readSignature(layout.freshFile) !== differences.recordSignature)
+    return undefined;
+  const changed = judgeInputs(root, differences);
+  if (!changed) return undefined;
+
+  const wanted = record.head.machines.filter((block, m) => concerns(changed, record.numbers, block.name, m));
+  if (wanted.some((block) => !asked.includes(block))) return undefined;
+  const states = new Map<string, MachineState>();
+  const stateOf = (name: string): MachineState | undefined => {
+    const known = states.get(name) ?? readMachineState(layout, name, request.tool);
+    if (known) states.set(name, known);
+    return known;
+  };
+
+  const disk = projectDisk();
+  const project = readProject(root, request.builtInLayers, disk);
+  if (!project.ok) return undefined;
+  const machines = project.value.machines.filter((m) => wanted.some((w) => w.name === m.name));
+  const facts = readFacts(root, machines, request.facts, disk);
+  if (!facts.ok) return failure(...sortDiagnostics(facts.problems));
+  const b3 = await blake3();
+  const hashes = sourceHashes({}, b3);
+  const parts = partReader(project.value, hashes, b3, readAtMs);
+  const tools = makeTools(root, hashes, parts, b3);
+
+  const temporary = join(layout.treesFolder, ".new") as AbsPath;
+  rmSync(temporary, { recursive: true, force: true });
+  mkdirSync(temporary, { recursive: true });
+  const twins = new Map<string, string>();
+  const trees = new Map<string, OutputTree>();
+  const treeOf = (name: string): OutputTree => {
+    // Folders whose names changed were looked at in `settleOutputs`; there are no strangers.
+    const tree = trees.get(name) ?? {
+      ...outputTree(layout.tree(name), temporary, twins, b3),
+      strangers: () => [],
+    };
+    trees.set(name, tree);
+    return tree;
+  };
+  const settled = settleOutputs(
+    root,
+    differences,
+    stateOf,
+    treeOf,
+    (file) => b3.hash(readFileSync(file)),
+    layout.manifest,
+  );
+  if (!settled) return undefined;
+
+  const problems: Diagnostic[] = [];
+  const prepared: { affected: Affected; prepared: PreparedMachine; tree: OutputTree }[] = [];
+  for (const block of wanted) {
+    const machine = machines.find((m) => m.name === block.name);
+    const machineFacts = machine && facts.value.get(machine.name);
+    const affected =
+      machine && affectedPart(block, stateOf(block.name), changed, root, layout.manifest(block.name));
+    if (!affected || !machineFacts) return undefined;
+    const outputs = affected.subset.map(([path, r]) =>
+      plannedAgain(path, r, affected.manifest, machine, root, readAtMs),
+    );
+    if (!outputs.every((o) => o !== undefined)) return undefined;
+    const before = { ...affected.state, outputs: Object.fromEntries(affected.subset) };
+    const tree = treeOf(block.name);
+    prepared.push({
+      affected,
+      tree,
+      prepared: await prepareMachine(
+        { machine, outputs, facts: machineFacts, before },
+        tree,
+        tools,
+        problems,
+      ),
+    });
+  }
+  if (problems.length > 0) return failure(...sortDiagnostics(problems));
+
+  const results = new Map<string, MachineBuild>();
+  const generations = new Map<string, GenerationId>();
+  const touched = new Map<string, Set<string>>();
+  for (const { affected, prepared: p, tree } of prepared) {
+    const { block, manifest, state } = affected;
+    const executed = executeMachine(p, tree, tools, problems);
+    if (problems.length > 0) return failure(...problems);
+    const replaced = new Map(executed.manifest.entries.map((e) => [e.path as string, e]));
+    const entries = manifest.entries.map((e): ManifestEntry => replaced.get(e.path) ?? e);
+    const text = manifestText({ ...manifest, entries });
+    const generation = b3.hash(text) as string as GenerationId;
+    if (generation !== block.generation) {
+      const temp = join(temporary, `manifest-${block.name}`);
+      writeFileSync(temp, text);
+      renameSync(temp, layout.manifest(block.name));
+    }
+    generations.set(block.name, generation);
+    touched.set(
+      block.name,
+      new Set(
+        p.steps.flatMap((s) =>
+          s.action === "remove" ? [] : [s.output.path, ...foldersAbove(s.output.path)],
+        ),
+      ),
+    );
+    states.set(block.name, { ...state, generation, outputs: { ...state.outputs, ...executed.outputs } });
+    results.set(block.name, {
+      machine: p.input.machine.name,
+      generation,
+      files: block.files,
+      written: executed.written,
+      removed: 0,
+      steps: stepLines(p.steps, root),
+      durationMs: performance.now() - startedAt,
+    });
+  }
+  rmSync(temporary, { recursive: true, force: true });
+  const actedAt = performance.now();
+  save(request, differences, changed, generations, touched, states, treeOf);
+  const machineBuilds = asked.map((block): MachineBuild => results.get(block.name) ?? untouched(block));
+  return success({
+    machines: machineBuilds,
+    stats: {
+      phasesMs: { quick: actedAt - startedAt, save: performance.now() - actedAt },
+      totalMs: performance.now() - startedAt,
+      looked: record.paths.length,
+      hashed: hashes.counts.hashed,
+      rendered: prepared.reduce(
+        (n, { prepared: p }) => n + p.steps.filter((s) => s.action === "render").length,
+        0,
+      ),
+      written: machineBuilds.reduce((n, m) => n + m.written, 0),
+    },
+  });
+}
+
+/** The outputs of a machine that are made of what changed. */
+function affectedPart(
+  block: FreshMachine,
+  state: MachineState | undefined,
+  changed: ChangedInputs,
+  root: AbsPath,
+  manifestFile: string,
+): Affected | undefined {
+  const text = readFileSync(manifestFile, "utf8");
+  const manifest = parseManifest(text);
+  if (!state || !manifest || state.generation !== block.generation) return undefined;
+  const factsChanged = changed.facts.has("all") || changed.facts.has(block.name);
+  const subset = (Object.entries(state.outputs) as [RelPath, OutputRecord][]).filter(
+    ([, r]) =>
+      r.type === "file" &&
+      ((factsChanged && r.reads !== undefined) ||
+        contentsOf(r, root).some((file) => changed.files.has(file))),
+  );
+  return { block, state, manifest, subset };
+}
+
+/** The decision of the last full build about one output; undefined if it can't be had from what is recorded. */
+function plannedAgain(
+  path: RelPath,
+  record: OutputRecord,
+  manifest: Manifest,
+  machine: Machine,
+  root: AbsPath,
+  readAtMs: number,
+): PlannedOutput | undefined {
+  const entry = manifest.entries.find((e) => e.path === path);
+  if (entry?.type !== "file") return undefined;
+  const rendered = entry.origin.template;
+  if (!rendered && record.sourceHash !== undefined) return undefined;
+  const { layer, source } = entry.origin;
+  const folder = machine.layers.find((l) => l.name === layer)?.folder;
+  const own = `layers/${layer}/`;
+  const file = (
+    folder !== undefined && source.startsWith(own)
+      ? join(folder, source.slice(own.length))
+      : join(root, source)
+  ) as AbsPath;
+  const stats = lookAt(file);
+  if (!stats?.isFile()) return undefined;
+  const common = { path, mode: entry.mode, owner: entry.owner, group: entry.group, layer, source };
+  const sourceFile = {
+    type: "file" as const,
+    path,
+    file,
+    display: source,
+    signature: signatureOf(stats),
+    racy: isRacy(stats, readAtMs),
+    executable: (stats.mode & 0o100) !== 0,
+    sizeBytes: stats.size,
+  };
+  return { ...common, content: { kind: rendered ? "render" : "copy", source: sourceFile } };
+}
+
+/** Brings state and record up to what was done; what was just written is not trusted until it has aged. */
+function save(
+  request: BuildRequest,
+  { record, outputs }: Differences,
+  changed: ChangedInputs,
+  generations: ReadonlyMap<string, GenerationId>,
+  touched: ReadonlyMap<string, ReadonlySet<string>>,
+  states: ReadonlyMap<string, MachineState>,
+  treeOf: (name: string) => OutputTree,
+): void {
+  const layout = buildLayout(request.root);
+  const nowMs = Date.now();
+  const { paths, numbers, head } = record;
+  for (const [index, { signature, racy }] of changed.signatures) setNumbers(numbers, index, signature, racy);
+  const stale = new Map<string, Set<number>>();
+  for (const { machine, index } of outputs)
+    stale.set(machine.name, (stale.get(machine.name) ?? new Set()).add(index));
+  const machines = head.machines.map((block): FreshMachine => {
+    const state = states.get(block.name);
+    const done = touched.get(block.name);
+    const again = stale.get(block.name);
+    if (!state || (!done && !again)) return block;
+    const tree = treeOf(block.name);
+    const renewed: Record<string, OutputRecord> = {};
+    for (let i = block.tree; i < block.to; i++) {
+      const path = paths[i] as RelPath;
+      if (!done?.has(path) && !again?.has(i)) continue;
+      const output = recordOf(state.outputs, path);
+      if (!output) continue;
+      const signature = tree.lasting(path, output, nowMs);
+      setNumbers(numbers, i, signature);
+      renewed[path] = { ...output, signature };
+    }
+    const above = [
+      layout.manifest(block.name),
+      tree.root,
+      layout.machineFolder(block.name),
+      join(tree.root, ".."),
+    ];
+    for (const [k, file] of above.entries()) {
+      const now = lookAt(file);
+      // What these should look like was settled before anything was written; only their age is in question.
+      setNumbers(numbers, block.from + k, lastingSignature(now, now ? signatureOf(now) : ABSENT, nowMs));
+    }
+    const generation = generations.get(block.name) ?? block.generation;
+    const rootSignature = readSignature(tree.root);
+    writeMachineState(layout, request.tool, block.name, {
+      ...state,
+      manifestSignature: readSignature(layout.manifest(block.name)),
+      rootSignature,
+      outputs: { ...state.outputs, ...renewed },
+    });
+    return { ...block, generation };
+  });
+  writeFreshRecord(layout.freshFile, { head: { ...head, machines }, paths, numbers });
+}
+
+function untouched(block: FreshMachine): MachineBuild {
+  return {
+    machine: block.name as MachineBuild["machine"],
+    generation: block.generation,
+    files: block.files,
+    written: 0,
+    removed: 0,
+    steps: [],
+    durationMs: 0,
+  };
+}

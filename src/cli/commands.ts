@@ -83,7 +83,13 @@ const message: OptionSpec = {
   placeholder: "TEXT",
   help: "why, kept with the generation",
 };
-const remote: readonly OptionSpec[] = [acceptNew, sshConfig, timeout];
+const sshClient: OptionSpec = {
+  name: "ssh",
+  kind: "value",
+  placeholder: "CLIENT",
+  help: "builtin or openssh: what opens connections (default: machine.ini's, else builtin)",
+};
+const remote: readonly OptionSpec[] = [acceptNew, sshConfig, sshClient, timeout];
 
 /** Options that every command takes. */
 export const GLOBAL_OPTIONS: readonly OptionSpec[] = [

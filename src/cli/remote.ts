@@ -9,7 +9,7 @@ import { failure, problem, success } from "../diagnostics.ts";
 import type { AbsPath } from "../paths.ts";
 import type { Machine } from "../project/project.ts";
 import { sshTarget } from "../push/session.ts";
-import { connect } from "../push/ssh/ssh2-transport.ts";
+import { connect } from "../push/ssh/connect.ts";
 import type { ConnectOptions, Transport } from "../push/transport.ts";
 import type { ParsedArguments } from "./commands.ts";
 
@@ -29,12 +29,17 @@ export function connectOptions(args: ParsedArguments): Result<ConnectOptions> {
       problem("usage", `--timeout wants seconds from 1 to 3600, not \`${args.value("timeout")}\``),
     );
   }
+  const client = args.value("ssh");
+  if (client !== undefined && client !== "builtin" && client !== "openssh") {
+    return failure(problem("usage", `--ssh wants \`builtin\` or \`openssh\`, not \`${client}\``));
+  }
   const configFile = args.value("ssh-config");
   const interactive = process.stdin.isTTY === true && process.stderr.isTTY === true;
   return success({
     acceptNew: args.flag("accept-new"),
     timeoutMs: seconds * 1000,
     env: process.env,
+    ...(client === undefined ? {} : { client }),
     ...(configFile === undefined ? {} : { configFile }),
     ...(interactive ? { confirm: askYesNo, askSecret } : {}),
   });

@@ -55,6 +55,8 @@ export interface Machine {
     readonly user?: string;
     readonly port?: number;
     readonly identityFiles: readonly string[];
+    /** Undefined: the built-in one. */
+    readonly client?: "builtin" | "openssh";
   };
   readonly attributes: readonly AttributeRule[];
   readonly place: Place;

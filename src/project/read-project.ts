@@ -321,7 +321,7 @@ function readMachine(
   problems.push(
     ...checkVocabulary(ini, {
       machine: ["host", "layers", "tags", "instances"],
-      ssh: ["user", "port", "identity"],
+      ssh: ["user", "port", "identity", "client"],
       attributes: "any",
     }),
   );
@@ -363,6 +363,19 @@ function readMachine(
       }),
     );
   }
+  const client = setting("ssh", "client");
+  const clientName = client?.value === "builtin" || client?.value === "openssh" ? client.value : undefined;
+  if (client && clientName === undefined) {
+    problems.push(
+      describe({
+        kind: "bad-value",
+        key: "client",
+        value: client.value,
+        expected: "`builtin` or `openssh`",
+        place: client.place,
+      }),
+    );
+  }
   const wanted = setting("machine", "layers");
   const instances = setting("machine", "instances");
   for (const unit of splitList(instances?.value ?? "")) {
@@ -391,6 +404,7 @@ function readMachine(
       ...(user ? { user: user.value } : {}),
       ...(portNumber === undefined ? {} : { port: portNumber }),
       identityFiles: splitList(setting("ssh", "identity")?.value ?? ""),
+      ...(clientName === undefined ? {} : { client: clientName }),
     },
     attributes: readAttributes(ini, problems),
     place,

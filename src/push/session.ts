@@ -40,6 +40,7 @@ export function sshTarget(machine: Machine): SshTarget {
     ...(machine.ssh.user ? { user: machine.ssh.user } : {}),
     ...(machine.ssh.port ? { port: machine.ssh.port } : {}),
     identityFiles: machine.ssh.identityFiles,
+    ...(machine.ssh.client ? { client: machine.ssh.client } : {}),
   };
 }
 

@@ -5,6 +5,9 @@
 import type { Duplex, Readable } from "node:stream";
 import type { Result } from "../diagnostics.ts";
 
+/** `builtin`: ssh2. `openssh`: the system's `ssh`, for what the built-in one can't do (certificates, ProxyCommand …). */
+export type SshClient = "builtin" | "openssh";
+
 /** Settled settings of one connection, as `ssh -G` resolved them plus what machine.ini overrides. */
 export interface SshTarget {
   /** The name the user knows: machine.ini's `host`, or a host alias of `~/.ssh/config`. */
@@ -14,6 +17,8 @@ export interface SshTarget {
   readonly port?: number;
   /** Absolute paths of extra identity files, tried before those of the configuration. Empty: only those. */
   readonly identityFiles: readonly string[];
+  /** Which back-end carries the connection, unless `ConnectOptions.client` says. Undefined: the built-in one. */
+  readonly client?: SshClient;
 }
 
 export interface ConnectOptions {
@@ -25,6 +30,8 @@ export interface ConnectOptions {
   readonly askSecret?: (prompt: string) => Promise<string>;
   /** Gives up on connecting and authenticating after this long. */
   readonly timeoutMs: number;
+  /** Overrides the target's own choice. */
+  readonly client?: SshClient;
   /** `ssh -F`: another configuration file instead of the user's. Undefined: the user's and the system's. */
   readonly configFile?: string;
   /** How `ssh` and friends find agent, home and so on. */

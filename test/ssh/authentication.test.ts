@@ -7,7 +7,7 @@ import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { formatDiagnostic, type Result } from "../../src/diagnostics.ts";
 import { listAgentKeys, parseIdentities } from "../../src/push/ssh/agent.ts";
-import { connect } from "../../src/push/ssh/ssh2-transport.ts";
+import { connect } from "../../src/push/ssh/connect.ts";
 import type { ConnectOptions } from "../../src/push/transport.ts";
 import { makeKey, type Sshd, startSshd, writeSshConfig } from "./sshd-fixture.ts";
 
@@ -121,11 +121,11 @@ test("certificates and security keys are passed over with a note", async (t) => 
   const text = await attempt(sshd, [certificate, security]);
   assert.match(
     text,
-    /skipped ssh-ed25519-cert-v01@openssh.com SHA256:.* certificates are not supported by the built-in client$/m,
+    /skipped ssh-ed25519-cert-v01@openssh.com SHA256:.* the built-in client takes no certificates, --ssh=openssh does$/m,
   );
   assert.match(
     text,
-    /skipped sk-ssh-ed25519@openssh.com SHA256:.* security keys \(FIDO\) are not supported by the built-in client$/m,
+    /skipped sk-ssh-ed25519@openssh.com SHA256:.* the built-in client takes no security keys \(FIDO\), --ssh=openssh does$/m,
   );
   assert.ok(readFileSync(certificate).length > 0);
 });

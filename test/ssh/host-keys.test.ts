@@ -5,7 +5,7 @@ import { appendFileSync, existsSync, readFileSync, statSync, writeFileSync } fro
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import { formatDiagnostic, type Result } from "../../src/diagnostics.ts";
-import { connect } from "../../src/push/ssh/ssh2-transport.ts";
+import { connect } from "../../src/push/ssh/connect.ts";
 import type { ConnectOptions, Transport } from "../../src/push/transport.ts";
 import {
   makeKey,
@@ -183,7 +183,7 @@ test("a certificate authority alone makes no key known, and the refusal says so"
   writeFileSync(sshd.knownHosts, `@cert-authority * ${sshd.hostKey}\n`);
   assert.match(
     textOf(await attempt(sshd)),
-    /known_hosts:1 trusts an authority; host certificates are not supported/,
+    /known_hosts:1 trusts an authority; the built-in client takes no host certificates, --ssh=openssh does/,
   );
 });
 

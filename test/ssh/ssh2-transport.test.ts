@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import test, { type TestContext } from "node:test";
 import { formatDiagnostic, type Result } from "../../src/diagnostics.ts";
-import { connect } from "../../src/push/ssh/ssh2-transport.ts";
+import { connect } from "../../src/push/ssh/connect.ts";
 import type { ConnectOptions, SshTarget, Transport } from "../../src/push/transport.ts";
 import { freePort, makeKey, type Sshd, type SshdOptions, startSshd, writeSshConfig } from "./sshd-fixture.ts";
 

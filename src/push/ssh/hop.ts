@@ -227,7 +227,8 @@ class Attempt {
   async #trusts(blob: Buffer, known: KnownHost, deadline: Deadline): Promise<boolean> {
     const settings = this.#settings;
     const { label } = settings;
-    const presented: PublicKey = { type: typeOfBlob(blob) ?? "unknown", blob, comment: "" };
+    const key: PublicKey = { type: typeOfBlob(blob) ?? "unknown", blob, comment: "" };
+    const presented = describeKey(key);
     const verdict = judgeHostKey(blob, known);
     switch (verdict.kind) {
       case "known":
@@ -258,10 +259,10 @@ class Attempt {
         if (!acceptNew && settings.unknownKey !== "accept-new") {
           if (settings.unknownKey === "refuse") return refuse("strict");
           if (!confirm) return refuse("no-terminal");
-          const question = `the host key of ${label} is unknown: ${describeKey(presented)}; trust it from now on?`;
+          const question = `the host key of ${label} is unknown: ${presented}; trust it from now on?`;
           if (!(await deadline.pause(() => confirm(question)))) return refuse("declined");
         }
-        const warning = await rememberHostKey(settings, presented);
+        const warning = await rememberHostKey(settings, key);
         if (warning) this.#warnings.push(warning);
         return true;
       }

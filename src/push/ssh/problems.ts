@@ -12,7 +12,7 @@ interface KnownLine {
   readonly line: number;
 }
 
-/** `label` is `user@host:port`; `via` names the jump host that the attempt went through, undefined: none. */
+/** `label` is `user@host:port`; `presented` is a host key as `TYPE SHA256:…`; `via` names the jump host that the attempt went through, undefined: none. */
 export type SshProblem =
   | { readonly kind: "tool-missing"; readonly tool: string }
   | { readonly kind: "host-name"; readonly host: string }
@@ -66,20 +66,21 @@ export type SshProblem =
       readonly kind: "key-changed";
       readonly label: string;
       readonly name: string;
-      readonly presented: PublicKey;
+      readonly presented: string;
       readonly known: readonly KnownLine[];
     }
   | {
       readonly kind: "key-revoked";
       readonly label: string;
-      readonly presented: PublicKey;
-      readonly entry: KnownLine;
+      readonly presented: string;
+      /** Undefined: ssh did not say where it stands. */
+      readonly entry: KnownLine | undefined;
     }
   | {
       readonly kind: "key-unknown";
       readonly label: string;
       readonly name: string;
-      readonly presented: PublicKey;
+      readonly presented: string;
       readonly reason: "no-terminal" | "declined" | "strict";
       readonly authorities: readonly KnownLine[];
     }
@@ -119,10 +120,10 @@ export function describeProblem(p: SshProblem): Diagnostic {
     case "proxy-command":
       return problem(
         "ssh-proxy-command",
-        `${p.host} is reached through a ProxyCommand, which is not supported`,
+        `${p.host} is reached through a ProxyCommand, which the built-in client does not run`,
         {
           notes: [`ssh_config says: ProxyCommand ${p.command}`],
-          help: "use ProxyJump where the command is only another ssh",
+          help: "use --ssh=openssh, or `client = openssh` under [ssh] in machine.ini; ProxyJump needs neither",
         },
       );
     case "jump-syntax":
@@ -192,9 +193,9 @@ export function describeProblem(p: SshProblem): Diagnostic {
       return describeChangedKey(p);
     case "key-revoked":
       return problem("host-key-revoked", `${p.label} presents a host key that is revoked`, {
-        place: { file: p.entry.file, line: p.entry.line },
+        ...(p.entry ? { place: { file: p.entry.file, line: p.entry.line } } : {}),
         notes: [
-          `presented: ${describeKey(p.presented)}`,
+          `presented: ${p.presented}`,
           "a revoked key is known to be in wrong hands: this may not be the machine you mean",
           NOTHING_SENT,
         ],
@@ -240,7 +241,7 @@ function describeChangedKey(p: SshProblem & { kind: "key-changed" }): Diagnostic
       place: first && { file: first.file, line: first.line },
       notes: [
         ...p.known.map((entry) => `known:     ${describeKey(entry.key)} (${entry.file}:${entry.line})`),
-        `presented: ${describeKey(p.presented)}`,
+        `presented: ${p.presented}`,
         "either the machine was installed anew, or someone stands between you and it",
         NOTHING_SENT,
       ],
@@ -257,11 +258,11 @@ function describeUnknownKey(p: SshProblem & { kind: "key-unknown" }): Diagnostic
   };
   return problem("host-key-unknown", `the host key of ${p.label} is unknown`, {
     notes: [
-      `presented: ${describeKey(p.presented)}`,
+      `presented: ${p.presented}`,
       `no known_hosts file has a key for \`${p.name}\`, and ${reasons[p.reason]}`,
       ...p.authorities.map(
         (entry) =>
-          `${entry.file}:${entry.line} trusts an authority; host certificates are not supported by the built-in client`,
+          `${entry.file}:${entry.line} trusts an authority; the built-in client takes no host certificates, --ssh=openssh does`,
       ),
       NOTHING_SENT,
     ],

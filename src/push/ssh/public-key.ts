@@ -44,10 +44,10 @@ export function typeOfBlob(blob: Buffer): string | undefined {
 
 /** What keeps ssh2 from signing with a key of this type; undefined: nothing. Pure. */
 export function unsupportedReason(type: string): string | undefined {
-  if (type.includes("-cert-v01@")) return "certificates are not supported by the built-in client";
-  if (type.startsWith("sk-")) return "security keys (FIDO) are not supported by the built-in client";
+  if (type.includes("-cert-v01@")) return "the built-in client takes no certificates, --ssh=openssh does";
+  if (type.startsWith("sk-")) return "the built-in client takes no security keys (FIDO), --ssh=openssh does";
   return SHORT_NAMES[type] === undefined || type === "ssh-dss"
-    ? `keys of type ${type} are not supported by the built-in client`
+    ? `the built-in client takes no keys of type ${type}`
     : undefined;
 }
 

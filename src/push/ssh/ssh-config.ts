@@ -40,6 +40,8 @@ export interface SshSettings {
   readonly connectTimeoutMs?: number;
   /** ProxyJump's hops, first to last, as written; empty: a direct connection. */
   readonly jumps: readonly string[];
+  /** ProxyCommand as written; undefined: none. */
+  readonly proxyCommand?: string;
   /** AddressFamily; 0: any. */
   readonly family: 0 | 4 | 6;
 }
@@ -65,7 +67,7 @@ export function isHostArgument(host: string): boolean {
 
 /**
  * Asks `ssh -G` for a target's settings. Effects: one child process, and what `Match exec` in the user's own
- * configuration runs. Problems: `ssh-tool-missing`, `ssh-host-name`, `ssh-config`, `ssh-proxy-command`.
+ * configuration runs. Problems: `ssh-tool-missing`, `ssh-host-name`, `ssh-config`.
  */
 export async function readSshSettings(
   target: SshTarget,
@@ -90,11 +92,7 @@ export async function readSshSettings(
     );
   if (outcome.status !== 0)
     return failure(describeProblem({ kind: "config", host: target.host, detail: outcome.stderr.trim() }));
-  const values = parseSettings(outcome.stdout);
-  const command = values.get("proxycommand")?.[0];
-  if (command !== undefined && command !== "none")
-    return failure(describeProblem({ kind: "proxy-command", host: target.host, command }));
-  return success(settle(target, values, options.env));
+  return success(settle(target, parseSettings(outcome.stdout), options.env));
 }
 
 /** `key value` lines to values by lower-case key, in order. Pure. */
@@ -162,6 +160,7 @@ function settle(
   const timeoutSeconds = Number(one("connecttimeout") ?? "none");
   const agent = agentSocket(one("identityagent"), env, expand);
   const jump = one("proxyjump");
+  const proxy = one("proxycommand");
   const plainName = hostName.toLowerCase();
   return {
     host: target.host,
@@ -182,6 +181,7 @@ function settle(
       ? { connectTimeoutMs: timeoutSeconds * 1000 }
       : {}),
     jumps: jump === undefined || jump === "none" ? [] : jump.split(",").filter((hop) => hop !== ""),
+    ...(proxy === undefined || proxy === "none" ? {} : { proxyCommand: proxy }),
     family: one("addressfamily") === "inet" ? 4 : one("addressfamily") === "inet6" ? 6 : 0,
   };
 }

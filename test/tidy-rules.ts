@@ -24,7 +24,7 @@ const RANKS: readonly (readonly string[])[] = [
   ["src"],
   ["src/facts", "src/units", "src/ipam", "src/project"],
   ["src/build"],
-  ["src/push", "src/graph"],
+  ["src/push", "src/graph", "src/lint"],
   ["src/twin"],
   ["src/cli", "src/demo"],
   ["bin"],

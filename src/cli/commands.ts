@@ -179,6 +179,14 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => import("./watch.ts"),
   },
   {
+    name: "verify",
+    args: "[machine…]",
+    summary: "check the built trees: units, scripts, nginx, nftables, sshd, JSON; offline; exit 1: findings",
+    arity: [0, Number.POSITIVE_INFINITY],
+    options: [fact, json, quiet],
+    load: () => import("./verify.ts"),
+  },
+  {
     name: "why",
     args: "<machine> <path>",
     summary: "say where a path comes from: layer, source, commit, template line, facts, units; offline",

@@ -1,0 +1,62 @@
+/**
+ * `labctl verify`: builds the machines and checks their trees, offline. Exit 0: no finding, 1: findings, warnings
+ * included. One finding is printed once, with the machines that share it.
+ */
+import { projectDisk } from "../build/project-disk.ts";
+import { sourceLines } from "../build/source-lines.ts";
+import { readFacts } from "../facts/read-facts.ts";
+import { blake3 } from "../hash.ts";
+import { verifyTrees } from "../lint/verify.ts";
+import { readProject } from "../project/read-project.ts";
+import type { CommandRun } from "./commands.ts";
+import { EXIT } from "./exit.ts";
+import { buildMachines, findMachines } from "./machines.ts";
+import { formatMs, paint, printDiagnostics, printErr, printJson } from "./print.ts";
+import { buildRequest } from "./request.ts";
+
+export const run: CommandRun = async (args) => {
+  const named = await findMachines(args, args.positionals);
+  const built = named.ok ? await buildMachines(args, named.value) : named;
+  const request = built.ok ? buildRequest(args, args.positionals) : built;
+  if (!named.ok || !built.ok || !request.ok) {
+    const problems = !named.ok
+      ? named.problems
+      : !built.ok
+        ? built.problems
+        : request.ok
+          ? []
+          : request.problems;
+    printDiagnostics(problems);
+    if (args.flag("json")) printJson({ findings: [], skipped: [], problems });
+    return EXIT.failed;
+  }
+  const { root, builtInLayers } = request.value;
+  const b3 = await blake3();
+  const result = await verifyTrees(
+    built.value.map(({ machine, wanted }) => ({ machine, manifest: wanted.manifest, folder: wanted.folder })),
+    (texts) => {
+      const disk = projectDisk();
+      const project = readProject(root, builtInLayers, disk);
+      const facts = readFacts(root, named.value.machines, request.value.facts, disk);
+      if (!project.ok || !facts.ok) return (_, entry) => ({ file: entry.origin.source });
+      return sourceLines(project.value, builtInLayers, facts.value, b3, texts).placeOf;
+    },
+  );
+  const { findings, skipped } = result;
+  if (args.flag("json")) printJson({ findings, skipped });
+  else {
+    const all = named.value.machines.length;
+    printDiagnostics(
+      findings.map((f) =>
+        f.machines.length === all ? f : { ...f, notes: [...f.notes, `machines: ${f.machines.join(", ")}`] },
+      ),
+    );
+    if (!args.flag("quiet")) {
+      for (const s of skipped) printErr(`not checked: ${s.check}: ${s.reason}`);
+      const count = findings.length === 0 ? "no findings" : `${findings.length} findings`;
+      const time = `own reader ${formatMs(result.ownMs)}, programs ${formatMs(result.programsMs)}`;
+      printErr(paint("dim", `${count} in ${all} ${all === 1 ? "machine" : "machines"} (${time})`));
+    }
+  }
+  return findings.length === 0 ? EXIT.done : EXIT.failed;
+};

@@ -46,6 +46,10 @@ interface FileKey {
 
 const PASSPHRASE_TRIES = 3;
 
+/** Why a key is skipped that nobody can unlock. */
+export const LOCKED_KEY =
+  "the key is encrypted and there is no terminal to ask for its passphrase on; load it with ssh-add";
+
 /**
  * Collects the keys for a host: those of machine.ini first, then the agent's (those that the configuration names
  * before the others, and only those under IdentitiesOnly), then the configured files. A key that the agent holds is
@@ -148,10 +152,7 @@ async function unlockFile(
   askSecret: AskSecret | undefined,
 ): Promise<ParsedKey | Error> {
   if (!/encrypted/i.test(first.message)) return first;
-  if (!askSecret)
-    return new Error(
-      "the key is encrypted and there is no terminal to ask for its passphrase on; load it with ssh-add",
-    );
+  if (!askSecret) return new Error(LOCKED_KEY);
   for (let tries = 0; tries < PASSPHRASE_TRIES; tries++) {
     const passphrase = await askSecret(`passphrase for ${path}: `);
     if (passphrase === "") return new Error("the key is encrypted and no passphrase was given");

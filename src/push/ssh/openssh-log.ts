@@ -45,7 +45,8 @@ export function readConnectLog(text: string): ConnectLog {
       const unusable = /^Warning: Identity file (.*) not accessible: (.*?)\.?$/.exec(line);
       const locked = /^Load key "(.*)": (.*)$/.exec(line);
       if (unwritten) notRemembered = unwritten[1];
-      else if (unusable) skipped.push(`${unusable[1]}: ${unusable[2]?.toLowerCase()}`);
+      else if (unusable)
+        skipped.push(`${unusable[1]}: ${unusable[2]?.replace("No such file or directory", "no such file")}`);
       else if (locked) skipped.push(`${locked[1]}: ${locked[2]}`);
       else if (/^Authenticated to /.test(line)) {
         authenticated++;

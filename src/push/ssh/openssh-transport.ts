@@ -7,6 +7,7 @@ import { rm } from "node:fs/promises";
 import { type Diagnostic, failure, type Result, success } from "../../diagnostics.ts";
 import type { ConnectOptions, SshTarget, Transport } from "../transport.ts";
 import { type AnswerPrompt, startAskpass } from "./askpass.ts";
+import { LOCKED_KEY } from "./authentication.ts";
 import { ChannelTransport } from "./channels.ts";
 import { Deadline } from "./hop.ts";
 import { readKnownHost } from "./host-keys.ts";
@@ -30,7 +31,7 @@ export async function connectOpenSsh(target: SshTarget, options: ConnectOptions)
   const timeoutMs = Math.min(options.timeoutMs, settings.connectTimeoutMs ?? options.timeoutMs);
   const startedAt = performance.now();
   let late = false;
-  let unknownKey: UnknownKey = "strict";
+  const unanswered: Unanswered = { hostKey: "strict", passphrases: [] };
   let expire: () => void = () => {};
   const expired = new Promise<false>((resolve) => {
     expire = () => {
@@ -41,10 +42,7 @@ export async function connectOpenSsh(target: SshTarget, options: ConnectOptions)
   const deadline = new Deadline(timeoutMs, expire);
   const folder = await makeSocketFolder();
   try {
-    const answer = answerPrompts(settings, options, deadline, (reason) => {
-      unknownKey = reason;
-    });
-    const askpass = await startAskpass(folder, answer);
+    const askpass = await startAskpass(folder, answerPrompts(settings, options, deadline, unanswered));
     const env = { ...options.env, ...askpass.env };
     const master = new Master(folder, {
       target,
@@ -64,7 +62,7 @@ export async function connectOpenSsh(target: SshTarget, options: ConnectOptions)
     askpass.close();
     const cause: ConnectFailure = late ? { kind: "timeout", behindJump: false } : judgeConnectLog(log);
     const afterMs = late ? timeoutMs : Math.ceil((performance.now() - startedAt) / 100) * 100;
-    return failure(await describeFailure(cause, log, settings, options, { afterMs, unknownKey }));
+    return failure(await describeFailure(cause, log, settings, options, { afterMs, unanswered }));
   } catch (error) {
     deadline.end();
     await rm(folder, { recursive: true, force: true });
@@ -72,7 +70,13 @@ export async function connectOpenSsh(target: SshTarget, options: ConnectOptions)
   }
 }
 
-type UnknownKey = "no-terminal" | "declined" | "strict";
+/** What ssh asked for and did not get. */
+interface Unanswered {
+  /** Why an unknown host key was not accepted; `strict`: ssh never asked. */
+  hostKey: "no-terminal" | "declined" | "strict";
+  /** Key files that need a passphrase, as far as nobody could be asked. */
+  readonly passphrases: string[];
+}
 
 /** `ask` asks through us, so that a refusal can show the key. Pure. */
 function hostKeyPolicy(settings: SshSettings, options: ConnectOptions): "yes" | "ask" | "accept-new" {
@@ -80,12 +84,12 @@ function hostKeyPolicy(settings: SshSettings, options: ConnectOptions): "yes" | 
   return settings.unknownKey === "refuse" ? "yes" : "ask";
 }
 
-/** Passes ssh's questions on, off the clock; notes why an unknown host key was not accepted. */
+/** Passes ssh's questions on, off the clock; notes what had no answer. */
 function answerPrompts(
   settings: SshSettings,
   options: ConnectOptions,
   deadline: Deadline,
-  onRefusedKey: (reason: UnknownKey) => void,
+  unanswered: Unanswered,
 ): AnswerPrompt {
   const { acceptNew, confirm, askSecret } = options;
   return async (prompt, hint) => {
@@ -93,20 +97,21 @@ function answerPrompts(
     if (/continue connecting/.test(prompt)) {
       if (acceptNew) return "yes";
       if (!confirm) {
-        onRefusedKey("no-terminal");
+        unanswered.hostKey = "no-terminal";
         return "no";
       }
       const key = /(\S+) key fingerprint is:?\s+(SHA256:[A-Za-z0-9+/]+)/.exec(prompt);
       const host = settings.jumps.length > 0 ? /authenticity of host '([^' ]+)/.exec(prompt)?.[1] : undefined;
       const question = `the host key of ${host ?? settings.label} is unknown: ${key?.[1]} ${key?.[2]}; trust it from now on?`;
       if (await deadline.pause(() => confirm(question))) return "yes";
-      onRefusedKey("declined");
+      unanswered.hostKey = "declined";
       return "no";
     }
     if (hint === "confirm" || /\(yes\/no/.test(prompt))
       return confirm && (await deadline.pause(() => confirm(prompt))) ? "yes" : undefined;
     const path = /^Enter passphrase for (?:key )?['"]?(.*?)['"]?: ?$/.exec(prompt)?.[1];
     const question = path === undefined ? prompt : `passphrase for ${path}: `;
+    if (!askSecret && path !== undefined) unanswered.passphrases.push(path);
     const said = askSecret && (await deadline.pause(() => askSecret(question)));
     return said === "" ? undefined : said;
   };
@@ -130,7 +135,7 @@ async function describeFailure(
   log: ConnectLog,
   settings: SshSettings,
   options: ConnectOptions,
-  { afterMs, unknownKey }: { readonly afterMs: number; readonly unknownKey: UnknownKey },
+  { afterMs, unanswered }: { readonly afterMs: number; readonly unanswered: Unanswered },
 ): Promise<Diagnostic> {
   const { hostName, port } = settings;
   // Before the jump hosts have logged in, the failure is theirs; a nested ProxyJump is seen by its first name only.
@@ -167,7 +172,7 @@ async function describeFailure(
         kind: "auth",
         label,
         tried: log.tried,
-        skipped: log.skipped,
+        skipped: [...log.skipped, ...unanswered.passphrases.map((path) => `${path}: ${LOCKED_KEY}`)],
         detail: cause.detail,
       });
     case "key-changed":
@@ -182,7 +187,7 @@ async function describeFailure(
           label,
           name,
           presented,
-          reason: unknownKey,
+          reason: unanswered.hostKey,
           authorities: [],
         });
       if (cause.kind === "key-changed") {

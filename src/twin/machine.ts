@@ -138,6 +138,7 @@ export class Machine {
     if (running.end === undefined) writeFileSync(join(running.cgroup, "cgroup.kill"), "1");
     await running.ended;
     removeCgroup(running.cgroup);
+    await removeExport(this.setup.linkName);
     // The kernel takes the link away some time after the last process; the next boot needs its name at once.
     await runProgram(["ip", "link", "del", `vb-${this.setup.linkName}`]);
   }
@@ -210,6 +211,17 @@ export class Machine {
     });
     return running;
   }
+}
+
+/**
+ * systemd-nspawn from 256 on mounts a folder for the machine's sockets, takes it away only where it ends by itself, and
+ * refuses to start where it finds one under the same name. Effects: in the private `/run` only.
+ */
+async function removeExport(linkName: string): Promise<void> {
+  const folder = join("/run/systemd/nspawn/unix-export", linkName);
+  if (!existsSync(folder)) return;
+  await runProgram(["umount", "--lazy", folder]);
+  rmSync(folder, { recursive: true, force: true });
 }
 
 /**

@@ -80,6 +80,8 @@ for (let file = queue.shift(); file; file = queue.shift()) {
     platform: "node",
     format: "cjs",
     target: "node20",
+    // ES modules where a package has them: what is not used of them is left out (hash-wasm has two dozen hashes).
+    mainFields: ["module", "main"],
     minify: true,
     charset: "utf8",
     legalComments: "none",

@@ -53,7 +53,7 @@ export const run: CommandRun = async (args) => {
     );
     if (!args.flag("quiet")) {
       for (const s of skipped) printErr(`not checked: ${s.check}: ${s.reason}`);
-      const count = findings.length === 0 ? "no findings" : `${findings.length} findings`;
+      const count = findings.length === 1 ? "1 finding" : `${findings.length || "no"} findings`;
       const time = `own reader ${formatMs(result.ownMs)}, programs ${formatMs(result.programsMs)}`;
       printErr(paint("dim", `${count} in ${all} ${all === 1 ? "machine" : "machines"} (${time})`));
     }

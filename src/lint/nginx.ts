@@ -79,7 +79,9 @@ async function test(
   }
   for (const [path, text] of texts) {
     const copy = adapt(text, scratch, { listens, upstreams, tls });
-    for (const match of copy.matchAll(new RegExp(`${scratch}/([^\\s;"']+)`, "g")))
+    for (const match of copy.matchAll(
+      new RegExp(`${scratch.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}/([^\\s;"']+)`, "g"),
+    ))
       mkdirSync(dirname(join(scratch, match[1] ?? "")), { recursive: true });
     for (const wanted of includesOf(copy)) provide(wanted, scratch);
     writeScratch(scratch, `usr/local/${path}`, copy);

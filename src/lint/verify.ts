@@ -77,15 +77,29 @@ export async function verifyTrees(
   own.push(...(await runChecks([plainFiles], trees)).found);
   const ownMs = performance.now() - startedAt;
   const programs = await runChecks(CHECKS, trees);
+  const shared = programs.found.flatMap((f) => withSharers(f, trees));
   const programsMs = performance.now() - startedAt - ownMs;
   const byName = new Map(trees.map((tree) => [tree.machine.name, tree]));
   const toSource = placeOf((machine, entry) => byName.get(machine.name)?.read(entry.path));
   return {
-    findings: inSources([...own, ...withoutEchoes(programs.found, own)], toSource),
+    findings: inSources([...own, ...withoutEchoes(shared, own)], toSource),
     skipped: programs.skipped,
     ownMs,
     programsMs,
   };
+}
+
+/** A program looks at equal files once: what it finds holds for every machine that has the file from the same source. */
+function withSharers(f: Found, trees: readonly MachineTree[]): Found[] {
+  const path = f.diagnostic.place?.file ?? "";
+  const own = f.tree.entry(path);
+  if (own?.type !== "file") return [f];
+  return trees
+    .filter((tree) => {
+      const entry = tree.entry(path);
+      return entry?.type === "file" && entry.hash === own.hash && entry.origin.source === own.origin.source;
+    })
+    .map((tree) => ({ ...f, tree }));
 }
 
 /** What a program says about a line that our own reader, or a better program, has a finding for is the same fault again. */

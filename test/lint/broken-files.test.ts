@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import test, { after } from "node:test";
 import type { Finding } from "../../src/lint/verify.ts";
-import type { CaseFile, LintCase } from "./case.ts";
+import { type CaseFile, type LintCase, SYSTEM } from "./case.ts";
 import { NAME_CASES } from "./name-cases.ts";
 import { PROGRAM_CASES, TEMPLATE_CASES } from "./program-cases.ts";
 import { REFERENCE_CASES, SYNTAX_CASES } from "./unit-cases.ts";
@@ -54,10 +54,10 @@ interface Report {
   readonly skipped: readonly { readonly check: string; readonly reason: string }[];
 }
 
+const LABCTL = ["--import", import.meta.resolve("tsx"), join(import.meta.dirname, "../../bin/labctl.ts")];
+
 function verify(...args: string[]): Report {
-  const bin = join(import.meta.dirname, "../../bin/labctl.ts");
-  const tsx = import.meta.resolve("tsx");
-  const run = spawnSync(process.execPath, ["--import", tsx, bin, "verify", "--json", ...args], {
+  const run = spawnSync(process.execPath, [...LABCTL, "verify", "--json", ...args], {
     encoding: "utf8",
   });
   assert.ok(run.stdout.startsWith("{"), run.stderr);
@@ -94,6 +94,23 @@ CASES.forEach((c, i) => {
     if (c.help !== undefined) assert.ok(found.help.includes(c.help), found.help);
   });
   test(`not found in the good twin: ${c.name}`, () => assert.deepEqual(of(`good${i}`), []));
+});
+
+test("a finding is printed as `severity[code] place: message` with its help, and the exit status says so", () => {
+  const bad = spawnSync(process.execPath, [...LABCTL, "verify", "-C", root, "-q", "bad0"], {
+    encoding: "utf8",
+  });
+  assert.equal(bad.stdout, "");
+  assert.equal(
+    bad.stderr,
+    `error[unit-unknown-key] layers/bad0/${SYSTEM}/probe.service:5: unknown key \`Restrt\` in [Service]; systemd ignores the line\n` +
+      "  help: did you mean `Restart`?\n",
+  );
+  assert.equal(bad.status, 1);
+  const good = spawnSync(process.execPath, [...LABCTL, "verify", "-C", root, "-q", "good0"], {
+    encoding: "utf8",
+  });
+  assert.deepEqual([good.status, good.stdout, good.stderr], [0, "", ""]);
 });
 
 test("the machines of this repository have no findings", () => {

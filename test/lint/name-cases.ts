@@ -59,6 +59,14 @@ export const NAME_CASES: readonly LintCase[] = [
     "lib/sysctl.d",
   ),
   named(
+    "a journald drop-in below etc",
+    "etc/systemd/journald.conf.d/50-x.conf",
+    "lib/systemd/journald.conf.d/50-x.conf",
+    "[Journal]\nCompress=yes\n",
+    "wrong-folder",
+    "lib/systemd/journald.conf.d",
+  ),
+  named(
     "a tmpfiles file without .conf",
     "lib/tmpfiles.d/x.cnf",
     "lib/tmpfiles.d/x.conf",

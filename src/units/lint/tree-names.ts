@@ -32,7 +32,7 @@ const SUFFIXES: readonly (readonly [folder: string, suffix: string])[] = [
 const MISPLACED: readonly (readonly [folder: string, use: string])[] = [
   ["etc/systemd/system", "lib/systemd/system"],
   ["etc/systemd/user", "share/systemd/user"],
-  ["etc/systemd", "lib/systemd"],
+  ["etc/systemd/network", "lib/systemd/network"],
   ["share/systemd/system", "lib/systemd/system"],
   ["etc/sysctl.d", "lib/sysctl.d"],
   ["etc/tmpfiles.d", "lib/tmpfiles.d"],
@@ -81,6 +81,11 @@ function lintPath(path: string, facts: PathFacts): Diagnostic[] {
   for (const [folder, use] of MISPLACED)
     if (below(folder) !== undefined)
       return [describeUnitFault({ kind: "wrong-folder", what: `what lies in \`${folder}\``, use }, place)];
+  const daemon = /^etc\/systemd\/([a-z-]+)\.conf\.d\//.exec(path)?.[1];
+  if (daemon !== undefined && DAEMONS.includes(daemon)) {
+    const use = `lib/systemd/${daemon}.conf.d`;
+    return [describeUnitFault({ kind: "wrong-folder", what: `a drop-in for ${daemon}`, use }, place)];
+  }
   for (const folder of UNIT_FOLDERS) {
     const rest = below(folder);
     if (rest !== undefined) return lintUnitPath(folder, rest, path, facts);
@@ -106,8 +111,8 @@ function lintPath(path: string, facts: PathFacts): Diagnostic[] {
   const ruleset = /(?:^|\/)nftables\.d\/([^/]+)$/.exec(path)?.[1];
   if (ruleset !== undefined && !/\.(nft|conf)$/.test(ruleset))
     return [describeUnitFault({ kind: "ignored-name", what: `\`${ruleset}\``, suffix: ".nft" }, place)];
-  const daemon = /^lib\/systemd\/([^/]+)\/(.+)$/.exec(path);
-  if (daemon) return lintDaemonPath(daemon[1] ?? "", daemon[2] ?? "", path, facts);
+  const inFolder = /^lib\/systemd\/([^/]+)\/(.+)$/.exec(path);
+  if (inFolder) return lintDaemonPath(inFolder[1] ?? "", inFolder[2] ?? "", path, facts);
   if (/^lib\/systemd\/[^/]+$/.test(path) && isUnitName(path.slice("lib/systemd/".length)))
     return [describeUnitFault({ kind: "wrong-folder", what: "a unit", use: "lib/systemd/system" }, place)];
   return worldWritable(path, facts);

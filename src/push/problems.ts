@@ -13,6 +13,7 @@ export type PushProblem =
       readonly stderr: string;
       readonly stdout: string;
     }
+  | { readonly kind: "sudo-password"; readonly machine: string; readonly label: string }
   | { readonly kind: "bad-probe"; readonly machine: string; readonly label: string }
   | { readonly kind: "not-writable"; readonly machine: string; readonly label: string; readonly why: string }
   | { readonly kind: "rsync-missing"; readonly machine: string; readonly label: string }
@@ -75,6 +76,11 @@ export function describe(p: PushProblem): Diagnostic {
   switch (p.kind) {
     case "no-answer":
       return describeNoAnswer(p);
+    case "sudo-password":
+      return problem("sudo-password", `sudo on machine \`${p.machine}\` (${p.label}) took no password`, {
+        notes: ["nothing on the machine changed"],
+        help: "run the same command again with the password of the user that is logged in, or log in as root ([ssh] user in machine.ini)",
+      });
     case "bad-probe":
       return problem(
         "bad-answer",
@@ -180,7 +186,7 @@ function describeNoAnswer(p: Extract<PushProblem, { kind: "no-answer" }>): Diagn
       `sudo on machine \`${p.machine}\` (${p.label}) does not let the user run commands`,
       {
         notes: [...said, "nothing on the machine changed"],
-        help: "let the user run sudo without a password, or log in as root ([ssh] user in machine.ini)",
+        help: "run labctl on a terminal to be asked for the password, let the user run sudo without one, or log in as root ([ssh] user in machine.ini)",
       },
     );
   }

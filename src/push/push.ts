@@ -15,7 +15,8 @@ import { describe } from "./problems.ts";
 import type { OnPushEvent, PushOutcome } from "./push-event.ts";
 import type { RemoteRecord } from "./records.ts";
 import { sendFiles } from "./rsync.ts";
-import { callRemote, needsSudo, type RemoteAnswer, STATE, shellQuote } from "./session.ts";
+import { callRemote, type RemoteAnswer, STATE, shellQuote } from "./session.ts";
+import { asRoot, needsSudo } from "./sudo.ts";
 import { type Survey, surveyMachine, type WantedTree } from "./survey.ts";
 import type { Transport } from "./transport.ts";
 
@@ -145,9 +146,10 @@ async function sendManifest(
   file: string,
   text: string,
 ): Promise<Result<void>> {
-  const command = `cat >${shellQuote(file)}`;
-  const line = needsSudo(transport) ? `sudo -n -- sh -c ${shellQuote(command)}` : command;
-  const result = await transport.exec(line, { stdin: text, maxStdoutBytes: 1024, timeoutMs: 120_000 });
+  const root = asRoot(transport);
+  const line = [...root.words, "sh", "-c", shellQuote(`cat >${shellQuote(file)}`)].join(" ");
+  const stdin = root.input + text;
+  const result = await transport.exec(line, { stdin, maxStdoutBytes: 1024, timeoutMs: 120_000 });
   if (!result.ok) return result;
   if (result.value.status === 0) return success(undefined);
   const detail = result.value.stderr.trim().split("\n").at(-1) ?? "";
@@ -211,8 +213,13 @@ async function installPackages(
   const install = `apt-get install -y -q --no-install-recommends -- ${names.map(shellQuote).join(" ")}`;
   // A machine that never ran `apt-get update` knows no packages; then once more with fresh lists.
   const script = `export DEBIAN_FRONTEND=noninteractive; ${install} || { apt-get update -q && ${install}; }`;
-  const command = `${needsSudo(transport) ? "sudo -n -- " : ""}sh -c ${shellQuote(`exec 2>&1 </dev/null; ${script}`)}`;
-  const result = await transport.exec(command, { maxStdoutBytes: 16 << 20, timeoutMs: PACKAGES_TIMEOUT_MS });
+  const root = asRoot(transport);
+  const command = [...root.words, "sh", "-c", shellQuote(`exec 2>&1 </dev/null; ${script}`)].join(" ");
+  const result = await transport.exec(command, {
+    stdin: root.input,
+    maxStdoutBytes: 16 << 20,
+    timeoutMs: PACKAGES_TIMEOUT_MS,
+  });
   if (!result.ok) return result;
   if (result.value.status !== 0)
     return failure(

@@ -14,7 +14,8 @@ import { carryOut, type PushSettings, type StageFiles } from "./push.ts";
 import type { OnPushEvent, PushOutcome } from "./push-event.ts";
 import type { RollbackTarget } from "./rollback-target.ts";
 import { sendFiles } from "./rsync.ts";
-import { callRemote, needsSudo, STATE } from "./session.ts";
+import { callRemote, STATE } from "./session.ts";
+import { needsSudo } from "./sudo.ts";
 import { type Survey, surveyMachine } from "./survey.ts";
 import type { Transport } from "./transport.ts";
 

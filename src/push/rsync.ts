@@ -7,6 +7,7 @@ import type { Duplex, Readable, Writable } from "node:stream";
 import { failure, type Result, success } from "../diagnostics.ts";
 import { type AbsPath, hasControlCharacter, type RelPath } from "../paths.ts";
 import { describeRsyncProblem, type RsyncProblem } from "./rsync-problems.ts";
+import { type AsRoot, asRoot } from "./sudo.ts";
 import type { RemoteChannel, Transport } from "./transport.ts";
 
 export interface SendFiles {
@@ -16,7 +17,7 @@ export interface SendFiles {
   readonly files: readonly RelPath[];
   /** Absolute folder there; it is made if only its last component is missing. */
   readonly destination: string;
-  /** Runs rsync there by `sudo -n`. */
+  /** Runs rsync there by sudo, with the password that the transport knows, if it does. */
   readonly sudo: boolean;
   /** Files whose content the destination already has are left alone; else each is compared block by block and written anew. */
   readonly checksum?: boolean;
@@ -71,7 +72,8 @@ export async function sendFiles(transport: Transport, job: SendFiles): Promise<R
   if (job.files.length === 0)
     return success({ bytesSent: 0, bytesReceived: 0, literalBytes: 0, matchedBytes: 0, changed: [], ms: 0 });
 
-  const child = spawn("rsync", rsyncArguments(job), {
+  const root: AsRoot = job.sudo ? asRoot(transport) : { words: [], input: "" };
+  const child = spawn("rsync", rsyncArguments(job, root), {
     env: { ...process.env, LC_ALL: "C", RSYNC_RSH: undefined, RSYNC_OLD_ARGS: undefined },
     stdio: ["pipe", "pipe", "pipe", "pipe", "pipe", "pipe"],
   });
@@ -101,6 +103,7 @@ export async function sendFiles(transport: Transport, job: SendFiles): Promise<R
     await local.done;
     return opened;
   }
+  if (root.input !== "") opened.value.stream.write(root.input);
   const remote = await relay(opened.value, toRsync, fromRsync, child, local.done);
   const end = await local.done;
   if (end.status === 0 && remote.status === 0) {
@@ -117,7 +120,7 @@ export async function sendFiles(transport: Transport, job: SendFiles): Promise<R
 }
 
 /** The command line, without the program. Pure. */
-function rsyncArguments(job: SendFiles): string[] {
+function rsyncArguments(job: SendFiles, root: AsRoot): string[] {
   return [
     "--links",
     "--perms",
@@ -137,7 +140,7 @@ function rsyncArguments(job: SendFiles): string[] {
     "--no-human-readable",
     "--stats",
     "--out-format=+ %i %n",
-    `--rsync-path=${job.sudo ? "sudo -n " : ""}${job.rsyncPath ?? "rsync"}`,
+    `--rsync-path=${[...root.words, job.rsyncPath ?? "rsync"].join(" ")}`,
     "-e",
     REMOTE_SHELL,
     "--",

@@ -9,6 +9,7 @@ import type { Machine } from "../project/project.ts";
 import { describe } from "./problems.ts";
 import { parseRecords, RecordReader, type RemoteRecord } from "./records.ts";
 import { remoteProgram } from "./remote/program.ts";
+import { asRoot, unlockSudo, wantsPassword } from "./sudo.ts";
 import type { ConnectOptions, SshTarget, Transport } from "./transport.ts";
 
 export interface CallOptions {
@@ -49,11 +50,6 @@ export function newSessionName(): string {
   return randomBytes(8).toString("hex");
 }
 
-/** True if commands need sudo to write below /usr/local. Pure. */
-export function needsSudo(transport: Transport): boolean {
-  return transport.user !== "root";
-}
-
 /** Runs one verb. A failure means that no whole answer came; a refusal by the remote program is a success with problems. */
 export async function callRemote(
   transport: Transport,
@@ -62,10 +58,26 @@ export async function callRemote(
   args: readonly string[],
   options: CallOptions = {},
 ): Promise<Result<RemoteAnswer>> {
+  const answer = await callOnce(transport, machine, verb, args, options);
+  if (answer.ok || !answer.problems.some((p) => p.code === "sudo" && p.notes.some(wantsPassword)))
+    return answer;
+  // sudo refused before it ran anything, so that a second call repeats nothing.
+  const unlocked = await unlockSudo(transport, machine);
+  if (!unlocked.ok) return unlocked;
+  return unlocked.value ? callOnce(transport, machine, verb, args, options) : answer;
+}
+
+async function callOnce(
+  transport: Transport,
+  machine: string,
+  verb: string,
+  args: readonly string[],
+  options: CallOptions,
+): Promise<Result<RemoteAnswer>> {
+  const root = asRoot(transport);
   const program = remoteProgram(verb);
   const size = Buffer.byteLength(program);
   const words = [
-    ...(needsSudo(transport) ? ["sudo", "-n", "--"] : []),
     "bash",
     "--norc",
     "-c",
@@ -75,8 +87,8 @@ export async function callRemote(
     ...args,
   ];
   const reader = new RecordReader();
-  const result = await transport.exec(words.map(shellQuote).join(" "), {
-    stdin: program + (options.data ?? ""),
+  const result = await transport.exec([...root.words, ...words.map(shellQuote)].join(" "), {
+    stdin: root.input + program + (options.data ?? ""),
     maxStdoutBytes: MAX_ANSWER_BYTES,
     ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
     ...(options.onRecord

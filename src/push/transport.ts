@@ -67,11 +67,23 @@ export interface RemoteChannel {
   close(): void;
 }
 
+/** What is known about sudo on one machine; shared by all its connections during one run. */
+export interface SudoAccess {
+  /** Undefined: sudo wants none, or nobody was asked yet. */
+  password?: string;
+  /** Undefined: there is no terminal to ask on. */
+  readonly ask?: (prompt: string) => Promise<string>;
+  /** A question that is open now. */
+  asking?: Promise<Result<boolean>>;
+}
+
 export interface Transport {
   /** `root@gw.lan:22`, for messages. */
   readonly label: string;
   /** The user that is logged in; `root` needs no sudo. */
   readonly user: string;
+  /** Undefined: sudo is used only where it wants no password. */
+  readonly sudo?: SudoAccess;
   /** Runs a command line by the remote user's shell. Failure: the connection was lost, timed out, or output overran. */
   exec(command: string, options: ExecOptions): Promise<Result<ExecResult>>;
   /** Opens a channel running a command; at most 8 at once, more wait their turn. */

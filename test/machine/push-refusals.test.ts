@@ -230,7 +230,7 @@ test("a user that is not root and may not use sudo; with passwordless sudo the p
     `error[sudo] sudo on machine \`demo\` (pat@${machine.name}:22) does not let the user run commands
   sudo: a password is required
   nothing on the machine changed
-  help: let the user run sudo without a password, or log in as root ([ssh] user in machine.ini)
+  help: run labctl on a terminal to be asked for the password, let the user run sudo without one, or log in as root ([ssh] user in machine.ini)
 `,
   );
   await inside(

@@ -4,7 +4,7 @@
  */
 import type { Duplex, Readable } from "node:stream";
 import { type Diagnostic, failure, type Result, success } from "../../diagnostics.ts";
-import type { ExecOptions, ExecResult, RemoteChannel, Transport } from "../transport.ts";
+import type { ExecOptions, ExecResult, RemoteChannel, SudoAccess, Transport } from "../transport.ts";
 import { describeProblem } from "./problems.ts";
 
 /** sshd's MaxSessions is 10 by default; two stay free for what else shares the connection. */
@@ -36,6 +36,8 @@ export interface Link {
 }
 
 export class ChannelTransport implements Transport {
+  /** Set by who knows the machine's other connections. */
+  declare sudo?: SudoAccess;
   readonly label: string;
   readonly user: string;
   readonly #link: Link;

@@ -4,7 +4,8 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Result } from "../../diagnostics.ts";
-import type { ConnectOptions, SshTarget, Transport } from "../transport.ts";
+import type { ConnectOptions, SshTarget, SudoAccess, Transport } from "../transport.ts";
+import type { ChannelTransport } from "./channels.ts";
 import { connectOpenSsh } from "./openssh-transport.ts";
 import { connectBuiltIn } from "./ssh2-transport.ts";
 
@@ -24,6 +25,27 @@ const WORTH_ANOTHER = new Set(["ssh-refused", "ssh-handshake"]);
 export async function connect(target: SshTarget, options: ConnectOptions): Promise<Result<Transport>> {
   const client = options.client ?? target.client ?? "builtin";
   const connectOnce = client === "openssh" ? connectOpenSsh : connectBuiltIn;
+  const result = await connectPatiently(connectOnce, target, options);
+  if (result.ok) result.value.sudo = sudoOf(result.value.label, options);
+  return result;
+}
+
+/** By the machine's label: connections of one run share what a person was asked for. */
+const sudoByLabel = new Map<string, SudoAccess>();
+
+function sudoOf(label: string, { askSecret }: ConnectOptions): SudoAccess {
+  const known = sudoByLabel.get(label);
+  if (known && known.ask === askSecret) return known;
+  const access: SudoAccess = askSecret ? { ask: askSecret } : {};
+  sudoByLabel.set(label, access);
+  return access;
+}
+
+async function connectPatiently(
+  connectOnce: (target: SshTarget, options: ConnectOptions) => Promise<Result<ChannelTransport>>,
+  target: SshTarget,
+  options: ConnectOptions,
+): Promise<Result<ChannelTransport>> {
   const startedAt = performance.now();
   let result = await connectOnce(target, options);
   for (const pauseMs of PAUSES_MS) {

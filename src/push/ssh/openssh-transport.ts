@@ -5,7 +5,7 @@
  */
 import { rm } from "node:fs/promises";
 import { type Diagnostic, failure, type Result, success } from "../../diagnostics.ts";
-import type { ConnectOptions, SshTarget, Transport } from "../transport.ts";
+import type { ConnectOptions, SshTarget } from "../transport.ts";
 import { type AnswerPrompt, startAskpass } from "./askpass.ts";
 import { LOCKED_KEY } from "./authentication.ts";
 import { ChannelTransport } from "./channels.ts";
@@ -24,7 +24,10 @@ import { readSshSettings, type SshSettings } from "./ssh-config.ts";
  * client as far as ssh's words tell them apart. Effects: processes, a folder in the temporary folder, known_hosts, and
  * questions by `confirm` and `askSecret`.
  */
-export async function connectOpenSsh(target: SshTarget, options: ConnectOptions): Promise<Result<Transport>> {
+export async function connectOpenSsh(
+  target: SshTarget,
+  options: ConnectOptions,
+): Promise<Result<ChannelTransport>> {
   const settled = await readSshSettings(target, options);
   if (!settled.ok) return settled;
   const settings = settled.value;

@@ -4,7 +4,7 @@
  */
 import type { ClientChannel } from "ssh2";
 import { type Diagnostic, failure, type Result, success } from "../../diagnostics.ts";
-import type { ConnectOptions, SshTarget, Transport } from "../transport.ts";
+import type { ConnectOptions, SshTarget } from "../transport.ts";
 import { type ChannelEnd, ChannelTransport, type Link, type OpenChannel } from "./channels.ts";
 import { type Hop, openHop } from "./hop.ts";
 import { describeProblem } from "./problems.ts";
@@ -18,7 +18,10 @@ const MAX_HOPS = 8;
  * Problems have the codes of `problems.ts`. Effects: sockets, `ssh -G`, `ssh-keygen -F`, key and known_hosts files,
  * and questions by `confirm` and `askSecret`.
  */
-export async function connectBuiltIn(target: SshTarget, options: ConnectOptions): Promise<Result<Transport>> {
+export async function connectBuiltIn(
+  target: SshTarget,
+  options: ConnectOptions,
+): Promise<Result<ChannelTransport>> {
   const route = await settleRoute(target, options);
   if (!route.ok) return route;
   const hops: Hop[] = [];

@@ -1,0 +1,130 @@
+/** Reads one `machine.ini`. Must not read a layer's files, nor decide the order of layers. */
+import { join } from "node:path";
+import type { Diagnostic, Place } from "../diagnostics.ts";
+import { problem } from "../diagnostics.ts";
+import { type AbsPath, isName } from "../paths.ts";
+import { checkVocabulary, settingsOf, splitList } from "./ini-file.ts";
+import { describe } from "./problems.ts";
+import type { Machine } from "./project.ts";
+import { readAttributes } from "./read-attributes.ts";
+import type { LayerReader, ReadIni } from "./read-layers.ts";
+
+const HOST = /^[A-Za-z0-9_.:%[\]-]+$/;
+
+/** Undefined after reporting why the folder is no machine. */
+export function readMachine(
+  name: string,
+  root: AbsPath,
+  read: ReadIni,
+  layers: LayerReader,
+  problems: Diagnostic[],
+): Machine | undefined {
+  const file = `machines/${name}/machine.ini`;
+  const folder = join(root, "machines", name) as AbsPath;
+  const place: Place = { file };
+  if (!isName(name)) {
+    problems.push(describe({ kind: "bad-name", what: "machine", name, place: { file: `machines/${name}` } }));
+    return undefined;
+  }
+  const ini = read(file, folder);
+  if (!ini) {
+    problems.push(
+      problem("missing-file", `machines/${name}/ has no machine.ini`, {
+        place,
+        help: "make one with `[machine]` and `host = …`, or remove the folder",
+      }),
+    );
+    return undefined;
+  }
+  problems.push(
+    ...checkVocabulary(ini, {
+      machine: ["host", "layers", "tags", "instances"],
+      ssh: ["user", "port", "identity", "client"],
+      attributes: "any",
+    }),
+  );
+  const setting = (section: string, key: string) => settingsOf(ini, section).find((s) => s.key === key);
+  const host = setting("machine", "host");
+  if (host && !(HOST.test(host.value) && !host.value.startsWith("-"))) {
+    problems.push(
+      describe({
+        kind: "bad-value",
+        key: "host",
+        value: host.value,
+        expected: "a host name or address",
+        place: host.place,
+      }),
+    );
+  }
+  const port = setting("ssh", "port");
+  const portNumber = port === undefined ? undefined : Number(port.value);
+  if (port && !(Number.isInteger(portNumber) && Number(portNumber) >= 1 && Number(portNumber) <= 65535)) {
+    problems.push(
+      describe({
+        kind: "bad-value",
+        key: "port",
+        value: port.value,
+        expected: "a port from 1 to 65535",
+        place: port.place,
+      }),
+    );
+  }
+  const user = setting("ssh", "user");
+  if (user && !/^[A-Za-z_][A-Za-z0-9._@-]*\$?$/.test(user.value)) {
+    problems.push(
+      describe({
+        kind: "bad-value",
+        key: "user",
+        value: user.value,
+        expected: "a user name",
+        place: user.place,
+      }),
+    );
+  }
+  const client = setting("ssh", "client");
+  const clientName = client?.value === "builtin" || client?.value === "openssh" ? client.value : undefined;
+  if (client && clientName === undefined) {
+    problems.push(
+      describe({
+        kind: "bad-value",
+        key: "client",
+        value: client.value,
+        expected: "`builtin` or `openssh`",
+        place: client.place,
+      }),
+    );
+  }
+  const wanted = setting("machine", "layers");
+  const instances = setting("machine", "instances");
+  for (const unit of splitList(instances?.value ?? "")) {
+    if (/^[A-Za-z0-9:_.\\-]+@[A-Za-z0-9:_.\\-]+\.[a-z]+$/.test(unit)) continue;
+    problems.push(
+      describe({
+        kind: "bad-value",
+        key: "instances",
+        value: unit,
+        expected: "an instance such as `scrub@data.service`",
+        place: instances?.place ?? place,
+      }),
+    );
+  }
+  return {
+    name,
+    folder,
+    host: host?.value || name,
+    layers: layers.order(
+      splitList(wanted?.value ?? "").map((layer) => ({ name: layer, place: wanted?.place ?? place })),
+      file,
+    ),
+    tags: splitList(setting("machine", "tags")?.value ?? ""),
+    instances: splitList(instances?.value ?? "").map((unit) => ({ unit, place: instances?.place ?? place })),
+    ssh: {
+      ...(user ? { user: user.value } : {}),
+      ...(portNumber === undefined ? {} : { port: portNumber }),
+      identityFiles: splitList(setting("ssh", "identity")?.value ?? ""),
+      ...(clientName === undefined ? {} : { client: clientName }),
+    },
+    attributes: readAttributes(ini, problems),
+    place,
+  };
+}

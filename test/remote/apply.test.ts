@@ -30,8 +30,10 @@ test("actions run in systemd's order whatever the order of the list", (t) => {
     "systemctl daemon-reload",
     "systemd-sysusers ",
     "systemd-tmpfiles --create /usr/local/lib/tmpfiles.d/a b.conf",
+    "systemctl reset-failed -- dev-\\x2d@1:a.service x.service",
     "systemctl restart -- dev-\\x2d@1:a.service x.service",
     "systemctl reload -- r1.service",
+    "systemctl reset-failed -- new.service",
     "systemctl start -- new.service",
   ]);
   assert.match(answer.stdout, /^unit\trestart\tx\.service\tok\t\d+\t/m);
@@ -60,13 +62,17 @@ test("a unit that fails takes the tree and the other units back", (t) => {
   assert.deepEqual(machine.calls(), [
     "systemctl stop -- old.service",
     "systemctl daemon-reload",
+    "systemctl reset-failed -- y.service",
     "systemctl restart -- y.service",
+    "systemctl reset-failed -- bad.service",
     "systemctl start -- bad.service",
     "journalctl -q -u bad.service --since=@<time> -n 20 --no-pager -o cat",
     "systemctl stop -- bad.service",
     "systemctl daemon-reload",
     "systemctl reset-failed -- old.service y.service bad.service",
+    "systemctl reset-failed -- y.service",
     "systemctl restart -- y.service",
+    "systemctl reset-failed -- old.service",
     "systemctl start -- old.service",
   ]);
 });
@@ -111,7 +117,10 @@ test("actions that an interruption left pending are reported and can be run", (t
   machine.calls();
   assert.match(machine.run("probe").stdout, /^pending\tyes$/m);
   assert.equal(machine.run("apply").done, "ok");
-  assert.deepEqual(machine.calls(), ["systemctl restart -- x.service"]);
+  assert.deepEqual(machine.calls(), [
+    "systemctl reset-failed -- x.service",
+    "systemctl restart -- x.service",
+  ]);
   assert.match(machine.run("probe").stdout, /^pending\tno$/m);
 });
 

@@ -68,6 +68,8 @@ run_units() {
   (($# > 0)) || return 0
   units=("$@")
   begin "${units[@]/#/unit$TAB$action$TAB}"
+  # systemd counts our starts, too: a few pushes within seconds would meet StartLimitBurst= and look like a crash.
+  [[ $action != start && $action != restart ]] || "$SYSTEMCTL" reset-failed -- "${units[@]}" 2>/dev/null
   said=$("$SYSTEMCTL" "$action" -- "${units[@]}" 2>&1)
   status=$?
   milliseconds_since "$began"

@@ -78,10 +78,10 @@ test("misspelt sections and keys are all reported, each with the nearest name", 
   );
 });
 
-test("values of the wrong form are refused: host, port, user, instance, package, mode, fact name and type", () => {
+test("values of the wrong form are refused: host, port, user, client, instance, package, mode, fact name and type", () => {
   refuses(
     {
-      ...oneMachine("a", "host = -x\ninstances = foo\n[ssh]\nuser = a b\nport = 70000\n"),
+      ...oneMachine("a", "host = -x\ninstances = foo\n[ssh]\nuser = a b\nport = 70000\nclient = putty\n"),
       "layers/a/layer.ini":
         "[layer]\npackages = Nginx!\n[facts]\n1X = 1\n[types]\nY = int\nZ = number\n[attributes]\nx = mode 9\n",
     },
@@ -103,6 +103,8 @@ test("values of the wrong form are refused: host, port, user, instance, package,
       "error[bad-value] machines/m/machine.ini:6:1: `user = a b` is not a user name",
       "  help: correct the value",
       "error[bad-value] machines/m/machine.ini:7:1: `port = 70000` is not a port from 1 to 65535",
+      "  help: correct the value",
+      "error[bad-value] machines/m/machine.ini:8:1: `client = putty` is not `builtin` or `openssh`",
       "  help: correct the value",
     ].join("\n"),
   );

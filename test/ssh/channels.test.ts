@@ -45,6 +45,12 @@ for (const client of ["builtin", "openssh"] as const) {
     );
   });
 
+  test(`${client}: a command's own status 255 is its status, not a failure of ssh`, async (t) => {
+    const transport = await open(t, await serve(t), client);
+    const result = value(await transport.exec("exit 255", LIMIT));
+    assert.equal(result.status, 255);
+  });
+
   test(`${client}: a command that a signal ends has no status`, async (t) => {
     const transport = await open(t, await serve(t), client);
     const result = value(await transport.exec("kill -TERM $$", LIMIT));

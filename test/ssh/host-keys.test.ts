@@ -195,3 +195,30 @@ test("an accepted key that can't be written down is a warning", async (t) => {
   assert.ok(result.ok);
   assert.equal(result.warnings[0]?.code, "host-key-not-remembered");
 });
+
+test("the system's ssh refuses the same host keys in the same words", async (t) => {
+  const sshd = await serve(t);
+  const own = `[127.0.0.1]:${sshd.port}`;
+  const other = join(sshd.folder, "other");
+  makeKey(other);
+  const strict = join(sshd.folder, "strict");
+  writeSshConfig(strict, sshd.knownHosts, ["StrictHostKeyChecking yes"]);
+  const no = () => Promise.resolve(false);
+  const cases: readonly (readonly [string, string, Partial<ConnectOptions>])[] = [
+    ["host-key-changed", `${own} ${publicKeyOf(other)}`, { acceptNew: true }],
+    ["host-key-revoked", `@revoked ${own} ${sshd.hostKey}`, { acceptNew: true }],
+    ["host-key-unknown", "", {}],
+    ["host-key-unknown", "", { confirm: no }],
+    ["host-key-unknown", "", { configFile: strict }],
+  ];
+  for (const [code, known, more] of cases) {
+    writeFileSync(sshd.knownHosts, `${known}\n`);
+    const text = textOf(await attempt(sshd, { ...more, client: "openssh" }));
+    assert.ok(text.startsWith(`error[${code}]`), text);
+    assert.equal(text, textOf(await attempt(sshd, { ...more, client: "builtin" })));
+  }
+  assert.doesNotMatch(sshd.log(), /Accepted/);
+  const yes = () => Promise.resolve(true);
+  assert.equal(textOf(await attempt(sshd, { confirm: yes, client: "openssh" })), "(no problem)");
+  assert.equal(textOf(await attempt(sshd, { client: "openssh" })), "(no problem)", "it was remembered");
+});

@@ -162,7 +162,7 @@ async function healsAfter(
   lab.write(files);
   const pushed = await lab.expect(1, ["push", "demo", "--confirm-seconds", `${seconds}`, "--timeout", "2"]);
   assert.notDeepEqual(await liveContents(machine), tree, "control: the change was there");
-  await reachableAfter(lab, machine, 30);
+  await reachableAfter(lab, machine, 45);
   // sshd comes back before the last unit action ends.
   await sleep(500);
   assert.deepEqual(await liveContents(machine), tree);
@@ -209,14 +209,15 @@ test("a firewall that lets no new ssh in: the machine opens it again by itself",
   assert.match(problems(pushed), /^error\[not-confirmed\] .*\n {2}why: \[ssh-timeout\]/);
 });
 
+// The keepalive takes some 25 s to notice; the machine must wait longer than that for the control to see the change.
 test("a firewall that cuts the push itself off: it says what becomes of the machine", async () => {
   const { machine } = await theMachine();
-  const pushed = await healsAfter(wall("tcp dport 22 drop;"), 25);
+  const pushed = await healsAfter(wall("tcp dport 22 drop;"), 35);
   assert.equal(
     problems(pushed),
     `error[ssh-lost] the connection to root@${machine.name}:22 was lost
   Keepalive timeout
-  the machine ends the commit by itself, and takes generation 2 back 25 s later
+  the machine ends the commit by itself, and takes generation 2 back 35 s later
   help: look at what the change did to sshd, the firewall or the network; then push again
 `,
   );

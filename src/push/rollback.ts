@@ -41,6 +41,7 @@ export async function planRollback(
       manifest: target.manifest,
       id: target.id,
       texts: texts.value,
+      cause: `generation ${target.number} had it so`,
       canSend: (path) => target.keptIn.has(path) || target.localFolder(path) !== undefined,
     },
     known,

@@ -22,6 +22,8 @@ import { daemonsFor } from "./triggers.ts";
 
 /** The tree that the machine shall have. */
 export interface WantedTree {
+  /** Why its files are as they are, where no edit of a layer is the reason. */
+  readonly cause?: string;
   readonly manifest: Manifest;
   readonly id: GenerationId;
   /** Where its files are here; undefined: only the machine has them (rollback). */
@@ -106,7 +108,9 @@ export async function surveyMachine(
     if (!fetched.ok) return fetched;
     for (const [path, text] of fetched.value) recalled.texts.set(path, text);
   }
-  changes = diffTrees(before.manifest, wanted.manifest, drifted);
+  changes = diffTrees(before.manifest, wanted.manifest, drifted).map((change) =>
+    explained(change, wanted, drifted),
+  );
   const now = ask();
   if (now.some((unit) => !asked.includes(unit))) {
     asked = now;
@@ -226,4 +230,8 @@ async function fetchTexts(
       out.set(path, record.data.toString("utf8"));
   }
   return success(out);
+}
+
+function explained(change: FileChange, { cause }: WantedTree, drifted: ReadonlySet<string>): FileChange {
+  return cause === undefined || drifted.has(change.path) ? change : { ...change, cause };
 }

@@ -5,3 +5,4 @@ cd "$(dirname "$0")/.."
 unset NODE_EXTRA_CA_CERTS
 node src/bundle.mjs
 node --import tsx bench/build.ts
+node --import tsx bench/watch.ts

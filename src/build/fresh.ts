@@ -2,6 +2,8 @@
  * The cheap answer to "is there anything to do?": every path that the last answer depended on, and every output, still
  * looks as it did. Must stay light: it is all that a build with nothing to do loads.
  */
+import type { Stats } from "node:fs";
+import { dirname, join } from "node:path";
 import { performance } from "node:perf_hooks";
 import type { MachineName } from "../paths.ts";
 import type { BuildRequest, BuildResult, MachineBuild } from "./build-result.ts";
@@ -54,6 +56,32 @@ export function lookFresh(request: BuildRequest): Look {
   }
 }
 
+/**
+ * The same for paths that are known to have changed, relative to the repository, and the folders that hold them; all else is
+ * taken to be as recorded. For whoever is told of every change, and looks at everything later all the same.
+ */
+export function lookAtPaths(request: BuildRequest, changed: readonly string[]): Look {
+  const file = buildLayout(request.root).freshFile;
+  const recordSignature = readSignature(file);
+  const record = readFreshRecord(file, request.tool);
+  const asked =
+    record?.head.scope.args === argsKey(request.facts) ? machinesAsked(request, record) : undefined;
+  if (!record || !asked) return { kind: "unknown" };
+  const inputs = new Set<number>();
+  for (const path of new Set(changed.flatMap((p) => [p, dirname(p)]))) {
+    const index = record.paths.indexOf(path);
+    // A name that is not recorded may be new, or an editor's that came and went: then its folder tells.
+    if (index < 0 || index >= record.head.inputs) continue;
+    const at = index * NUMBERS_PER_PATH;
+    if (!sameAs(lookAt(join(request.root, path)), record.numbers, at)) inputs.add(index);
+  }
+  if (inputs.size === 0) return { kind: "unknown" };
+  return {
+    kind: "differs",
+    differences: { record, recordSignature, inputs: [...inputs], outputs: [], asked },
+  };
+}
+
 function compare(
   request: BuildRequest,
   record: FreshRecord,
@@ -104,18 +132,20 @@ function compare(
 function differing({ paths, numbers }: FreshRecord, from: number, to: number): number[] {
   const out: number[] = [];
   for (let i = from; i < to; i++) {
-    const stats = lookAt(paths[i] as string);
-    const at = i * NUMBERS_PER_PATH;
-    const same = stats
-      ? stats.mtimeMs === numbers[at + 1] &&
-        stats.ctimeMs === numbers[at + 2] &&
-        stats.size === numbers[at] &&
-        stats.ino === numbers[at + 3] &&
-        stats.mode === numbers[at + 4]
-      : numbers[at] === -1;
-    if (!same) out.push(i);
+    if (!sameAs(lookAt(paths[i] as string), numbers, i * NUMBERS_PER_PATH)) out.push(i);
   }
   return out;
+}
+
+function sameAs(stats: Stats | undefined, numbers: Float64Array, at: number): boolean {
+  if (!stats) return numbers[at] === -1;
+  return (
+    stats.mtimeMs === numbers[at + 1] &&
+    stats.ctimeMs === numbers[at + 2] &&
+    stats.size === numbers[at] &&
+    stats.ino === numbers[at + 3] &&
+    stats.mode === numbers[at + 4]
+  );
 }
 
 /** `--fact` arguments as one text. Pure. */

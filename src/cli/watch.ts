@@ -3,13 +3,15 @@
  * same without the push. Ends with Ctrl-C.
  */
 import { performance } from "node:perf_hooks";
+import { build } from "../build/build.ts";
 import type { BuildRequest } from "../build/build-result.ts";
+import { lookAtPaths, lookFresh } from "../build/fresh.ts";
 import { projectDisk } from "../build/project-disk.ts";
+import { success } from "../diagnostics.ts";
 import type { Machine } from "../project/project.ts";
 import { readProject } from "../project/read-project.ts";
 import { selectMachines } from "../project/select-machines.ts";
 import type { Transport } from "../push/transport.ts";
-import { buildIfNeeded } from "./build.ts";
 import type { CommandRun } from "./commands.ts";
 import { EXIT } from "./exit.ts";
 import { findMachines } from "./machines.ts";
@@ -17,7 +19,7 @@ import { formatMs, paint, printDiagnostics, printErr } from "./print.ts";
 import { pushOpened } from "./push.ts";
 import { connectOptions, connectTo } from "./remote.ts";
 import { buildRequest } from "./request.ts";
-import { concerned, onEveryEdit } from "./watching.ts";
+import { onEveryEdit } from "./watching.ts";
 
 export const run: CommandRun = async (args) => {
   const request = buildRequest(args, args.positionals);
@@ -66,13 +68,21 @@ export async function watchAndBuild(
     return machines.ok ? machines.value : [];
   };
   const generations = new Map<string, string>();
-  const rebuild = async (machines: readonly string[], all: readonly Machine[]): Promise<void> => {
+  let complaint = "";
+  const rebuild = async (paths: readonly string[], all: readonly Machine[]): Promise<void> => {
     const startedAt = performance.now();
-    const built = await buildIfNeeded({ ...request, machines });
-    if (!built.ok) {
-      printDiagnostics(built.problems);
-      return;
-    }
+    // What the kernel told of is built first; everything is looked at afterwards, since it need not have told of all.
+    const look = paths.length === 0 ? lookFresh(request) : lookAtPaths(request, paths);
+    if (paths.length > 0 && look.kind !== "differs") return;
+    const built =
+      look.kind === "fresh"
+        ? success(look.result)
+        : await build(request, look.kind === "differs" ? look.differences : undefined);
+    const problems = built.ok ? "" : JSON.stringify(built.problems);
+    // Both looks at one edit meet the same problem.
+    if (!built.ok && problems !== complaint) printDiagnostics(built.problems);
+    complaint = problems;
+    if (!built.ok) return;
     const changed = built.value.machines.filter((m) => generations.get(m.machine) !== m.generation);
     for (const m of built.value.machines) generations.set(m.machine, m.generation);
     const ms = performance.now() - startedAt;
@@ -82,13 +92,13 @@ export async function watchAndBuild(
       );
     await then(all.filter((m) => changed.some((c) => c.machine === m.name)));
   };
-  await rebuild(request.machines, selected());
+  let all = selected();
+  await rebuild([], all);
   printErr(paint("dim", "watching; Ctrl-C ends it"));
   return onEveryEdit(request.root, async (paths) => {
-    const all = selected();
-    const first = concerned(paths, all).map((m) => m.name as string);
-    // What the names of the paths suggest is built first; then everything, since a `!` link may reach anywhere.
-    if (first.length > 0 && first.length < all.length) await rebuild(first, all);
-    await rebuild(request.machines, all);
+    complaint = "";
+    await rebuild(paths, all);
+    all = selected();
+    await rebuild([], all);
   });
 }

@@ -107,29 +107,37 @@ test("a lock that a dead process left is taken over at once", () => {
   }
 });
 
-for (const [what, damage] of [
-  ["cut short", (text: string) => text.slice(0, text.length / 2)],
-  ["of another version", (text: string) => text.replace('"version":', '"version":9')],
+/** Ways in which a state file can come to harm. The last one leaves it well-formed. */
+const DAMAGES: readonly (readonly [what: string, damage: (text: string) => string])[] = [
+  ["cut short", (text) => text.slice(0, text.length / 2)],
+  ["of another version", (text) => text.replace('"version":', '"version":9')],
   ["of a foreign program", () => "\u0000\u0001 not ours"],
   ["empty", () => ""],
-  ["with one digit changed", (text: string) => text.replace(/"mode":420/, '"mode":421')],
-] as const)
-  test(`a state file ${what} means a rebuild, and a right one`, () => {
-    const s = scenario({ ...oneMachine("a"), ...manyFiles("0") });
-    try {
-      s.run(["build", "-q"]);
-      const file = join(s.root, "var/cache/build-state.json");
-      writeFileSync(file, damage(readFileSync(file, "utf8")));
-      s.write({ "layers/a/etc/d1/f1": "edited" });
-      rmSync(join(s.root, "layers/a/etc/d2"), { recursive: true });
-      const { code, stderr } = s.run(["build", "-q", "--explain"]);
-      assert.equal(code, 0);
-      assert.match(stderr, /no usable record of an earlier build/);
-      assert.deepEqual(difference(photograph(join(s.root, "var/tree")), treeFromNothing(s.root)), []);
-    } finally {
-      s.end();
-    }
-  });
+  ["with one letter changed", (text) => text.replace("etc/d1/f1", "etc/d1/g1")],
+];
+
+for (const name of ["build-state.json", "build-state-m.json"]) {
+  for (const [what, damage] of DAMAGES) {
+    test(`${name} ${what} means a rebuild, and a right one`, () => {
+      const s = scenario({ ...oneMachine("a"), ...manyFiles("0") });
+      try {
+        s.run(["build", "-q"]);
+        const file = join(s.root, "var/cache", name);
+        const whole = readFileSync(file, "utf8");
+        assert.notEqual(damage(whole), whole);
+        writeFileSync(file, damage(whole));
+        s.write({ "layers/a/etc/d1/f1": "edited" });
+        rmSync(join(s.root, "layers/a/etc/d2"), { recursive: true });
+        const { code, stderr } = s.run(["build", "-q", "--explain"]);
+        assert.equal(code, 0);
+        assert.match(stderr, /no usable record of an earlier build/);
+        assert.deepEqual(difference(photograph(join(s.root, "var/tree")), treeFromNothing(s.root)), []);
+      } finally {
+        s.end();
+      }
+    });
+  }
+}
 
 /** Runs a build in a mount namespace of its own, with `mount` before it; undefined where that is not allowed. */
 function inNamespace(root: string, mount: string): { code: number | null; stderr: string } | undefined {

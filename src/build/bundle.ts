@@ -2,16 +2,19 @@
  * Bundles a layer's TypeScript program into one self-contained `.mjs` for the machine's own Node.js, by esbuild.
  * Owns esbuild's options; must not write files.
  */
-import { join, relative } from "node:path";
-import { type BuildFailure, type BuildResult, buildSync } from "esbuild";
+import { dirname, join, relative } from "node:path";
+import { type BuildFailure, type BuildResult, buildSync, type Metafile } from "esbuild";
 import type { Result } from "../diagnostics.ts";
 import { failure, problem, success } from "../diagnostics.ts";
 import type { AbsPath } from "../paths.ts";
+import { linksOnTheWay } from "./link-chain.ts";
 
 export interface Bundled {
   readonly data: Uint8Array;
   /** Files it was made from besides the program itself, absolute, sorted. */
   readonly inputs: readonly string[];
+  /** Links that imports went through, absolute, sorted. */
+  readonly links: readonly string[];
 }
 
 export interface Bundler {
@@ -63,7 +66,24 @@ export function bundler(root: AbsPath): Bundler {
         .map((file) => join(root, file))
         .filter((file) => file !== source.file)
         .sort();
-      return success({ data: result.outputFiles[0]?.contents ?? new Uint8Array(), inputs });
+      const links = linksFollowed(result.metafile, root);
+      return success({ data: result.outputFiles[0]?.contents ?? new Uint8Array(), inputs, links });
     },
   };
+}
+
+/** What esbuild may add to an import's path. */
+const ENDINGS = ["", ".ts", ".js", ".json", "/index.ts", "/index.js"];
+
+/** esbuild names files by their real paths, so the links that led to them show only in the imports as they are written. */
+function linksFollowed({ inputs }: Metafile, root: AbsPath): string[] {
+  const out = new Set<string>();
+  for (const [file, { imports }] of Object.entries(inputs)) {
+    for (const { original } of imports) {
+      if (!original || !/^\.{0,2}\//.test(original)) continue;
+      const path = original.startsWith("/") ? original : join(dirname(join(root, file)), original);
+      for (const ending of ENDINGS) for (const link of linksOnTheWay(path + ending)) out.add(link);
+    }
+  }
+  return [...out].sort();
 }

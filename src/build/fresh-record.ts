@@ -9,7 +9,7 @@ import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import type { GenerationId } from "../paths.ts";
 import { ABSENT, type Signature, UNTRUSTED } from "./signature.ts";
 
-const RECORD_VERSION = 2;
+const RECORD_VERSION = 3;
 const HEAD_BYTES = 16;
 /**
  * Size, mtime, ctime, inode, mode, users. The size of an absent path is -1; NaN, which equals nothing, stands where the
@@ -18,6 +18,8 @@ const HEAD_BYTES = 16;
 export const NUMBERS_PER_PATH = 6;
 /** Index of `users`. */
 export const USERS = 5;
+/** Value of `users` where it can't be told who makes something of the input. */
+export const USERS_UNKNOWN = -1;
 /** A double holds so many bits exactly. */
 export const MAX_USERS = 52;
 

@@ -10,28 +10,34 @@ import {
   NUMBERS_PER_PATH,
   setNumbers,
   USERS,
+  USERS_UNKNOWN,
   writeFreshRecord,
 } from "./fresh-record.ts";
 import { buildLayout } from "./layout.ts";
 import { SHARED_FILE } from "./parts.ts";
-import { lastingSignature, lookAt, type Signature, UNTRUSTED } from "./signature.ts";
+import {
+  lastingSignature,
+  lookAt,
+  type Signature,
+  UNTRUSTED,
+  type Watched,
+  type WatchedPath,
+} from "./signature.ts";
 import type { MachineState, OutputRecord } from "./state.ts";
 
-type Watched = ReadonlyMap<AbsPath, { readonly signature: Signature; readonly racy: boolean }>;
-
-/** Input paths with what was seen of them; `racy`: too young to be trusted. */
-export type InputsLooked = ReadonlyMap<string, { readonly signature: Signature; readonly racy: boolean }>;
-
 /** All that a build looked at, as one. Pure. */
-export function inputsLooked(watched: readonly Watched[]): InputsLooked {
-  return new Map(watched.flatMap((w) => [...w]));
+export function inputsLooked(watched: readonly Watched[]): Watched {
+  const out = new Map<AbsPath, WatchedPath>();
+  for (const [path, seen] of watched.flatMap((w) => [...w]))
+    out.set(path, out.get(path)?.byLink ? { ...seen, byLink: true } : seen);
+  return out;
 }
 
 /** Writes the record; `states` hold the outputs as they stand now. Throws what `fs` throws. */
 export function saveFresh(
   request: BuildRequest,
   machines: readonly Machine[],
-  inputs: InputsLooked,
+  inputs: Watched,
   states: Readonly<Record<string, MachineState>>,
 ): void {
   const layout = buildLayout(request.root);
@@ -59,7 +65,7 @@ export function saveFresh(
   }
   const numbers = new Float64Array(looked.length * NUMBERS_PER_PATH);
   for (const [i, [, signature]] of looked.entries()) setNumbers(numbers, i, signature, young[i]);
-  if (machines.length <= MAX_USERS) markUsers(numbers, machines, inputs, states, request.root);
+  if (machines.length <= MAX_USERS) markUsers(numbers, machines, inputs, states, request);
   const scope = { all: request.machines.length === 0, args: argsKey(request.facts) };
   const head = {
     tool: request.tool,
@@ -71,15 +77,18 @@ export function saveFresh(
   writeFreshRecord(layout.freshFile, { head, paths: looked.map(([path]) => path), numbers });
 }
 
-/** Notes for each input which machines make something of its content. */
+/**
+ * Notes for each input which machines make something of its content; of those that outputs know by another name, that this
+ * is not known: what a link led to, and built-in layers inside the repository, which call themselves `layers/…`.
+ */
 function markUsers(
   numbers: Float64Array,
   machines: readonly Machine[],
-  inputs: InputsLooked,
+  inputs: Watched,
   states: Readonly<Record<string, MachineState>>,
-  root: AbsPath,
+  { root, builtInLayers }: BuildRequest,
 ): void {
-  const index = new Map([...inputs.keys()].map((path, i) => [path, i]));
+  const index = new Map<string, number>([...inputs.keys()].map((path, i) => [path, i]));
   for (const [m, machine] of machines.entries()) {
     const used = new Set<number>();
     for (const record of Object.values(states[machine.name]?.outputs ?? {})) {
@@ -90,6 +99,10 @@ function markUsers(
     }
     for (const i of used) (numbers[i * NUMBERS_PER_PATH + USERS] as number) += 2 ** m;
   }
+  const renamed = builtInLayers === `${root}/layers` ? undefined : `${builtInLayers}/`;
+  for (const [i, [path, { byLink }]] of [...inputs].entries())
+    if (byLink || (renamed !== undefined && path.startsWith(renamed)))
+      numbers[i * NUMBERS_PER_PATH + USERS] = USERS_UNKNOWN;
 }
 
 /** Absolute paths of the repository's files whose contents an output is made of, besides facts. Pure. */

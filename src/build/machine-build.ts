@@ -133,9 +133,9 @@ function produceBundle(output: PlannedOutput, tools: Tools, bundler: Bundler): R
     const startedAtMs = Date.now();
     const bundled = bundler.bundle(source);
     if (!bundled.ok) return bundled;
-    const { data, inputs } = bundled.value;
-    const names = [...inputs, ...new Set([source.file, ...inputs].flatMap(rivalsOf))];
-    for (const file of [source.file, ...inputs]) tools.parts.forget(file);
+    const { data, inputs, links } = bundled.value;
+    const names = [...inputs, ...links, ...new Set([source.file, ...inputs].flatMap(rivalsOf))];
+    for (const file of [source.file, ...inputs, ...links]) tools.parts.forget(file);
     const parts = Object.fromEntries(names.map((name) => [name, hashOfPart(tools, name)]));
     const sourceHash = hashOfPart(tools, source.file);
     const now = { ...parts, [source.file]: sourceHash };
@@ -263,7 +263,7 @@ export function executeMachine(
           content: result.hash,
           sizeBytes: result.data.length,
           sourceHash: result.sourceHash,
-          ...(result.reads ? { reads: result.reads } : {}),
+          ...(result.reads ? { reads: result.reads, layer: output.layer } : {}),
           parts: result.parts,
           signature: tree.signature(path),
         });

@@ -2,20 +2,20 @@
  * Files that templates and programs pull in by name: partials, imports, and the names beside an import that could
  * take its place. Each is read once a run, so that the text used and the hash recorded are of the same bytes.
  */
-import { readdirSync, readFileSync, realpathSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { Blake3 } from "../hash.ts";
 import type { AbsPath, FileHash } from "../paths.ts";
 import type { Project } from "../project/project.ts";
 import { linksOnTheWay } from "./link-chain.ts";
 import type { TemplateText } from "./render.ts";
-import { ABSENT, isRacy, lookAt, type Signature, signatureOf } from "./signature.ts";
+import { ABSENT, isRacy, lookAt, signatureOf, type Watched, type WatchedPath } from "./signature.ts";
 import type { SourceHashes } from "./source-hashes.ts";
 
 /** Begins the name of a part that the helper `file` reads; can't begin a layer's name. */
 export const SHARED_FILE = "file:";
 
-/** A part's name is `layer/name` for a partial, `file:path` for a file of the repository, an absolute path for an import, one that ends in `.*` for the names of that stem. */
+/** A part's name is `layer/name` for a partial, `file:path` for a file of the repository, an absolute path for an import or a link that leads to one, one that ends in `.*` for the names of that stem. */
 export interface Parts {
   /** Undefined if there is no such partial or file of the repository. */
   partial(name: string): TemplateText | undefined;
@@ -24,7 +24,7 @@ export interface Parts {
   /** Forgets an import's hash, so that the next question reads it again. */
   forget(name: string): void;
   /** What was looked at, for the next run to look at again; ABSENT where nothing was. */
-  readonly watched: ReadonlyMap<AbsPath, { readonly signature: Signature; readonly racy: boolean }>;
+  readonly watched: Watched;
 }
 
 interface Part {
@@ -37,15 +37,24 @@ export function partReader(project: Project, hashes: SourceHashes, b3: Blake3, r
   const folders = new Map(
     project.machines.flatMap((m) => m.layers.map((l) => [l.name as string, l.folder as string])),
   );
-  const watched = new Map<AbsPath, { signature: Signature; racy: boolean }>();
+  const watched = new Map<AbsPath, WatchedPath>();
   const known = new Map<string, Part>();
   const look = (path: string) => {
     const stats = lookAt(path);
     const seen = stats
       ? { signature: signatureOf(stats), racy: isRacy(stats, readAtMs) }
       : { signature: ABSENT, racy: false };
-    watched.set(path as AbsPath, seen);
+    watched.set(path as AbsPath, {
+      ...seen,
+      ...(watched.get(path as AbsPath)?.byLink ? { byLink: true } : {}),
+    });
     return { stats, ...seen };
+  };
+  /** The file that is read in the end, where it is not the one that was named. */
+  const lookBehind = (real: AbsPath) => {
+    const seen = look(real);
+    watched.set(real, { signature: seen.signature, racy: seen.racy, byLink: true });
+    return seen;
   };
   const readPartial = (name: string): Part => {
     const [layer = "", ...rest] = name.split("/");
@@ -55,7 +64,9 @@ export function partReader(project: Project, hashes: SourceHashes, b3: Blake3, r
     const file = join(folder, "_partials", `${rest.join("/")}.hbs`);
     if (!look(file).stats) return { hash: undefined };
     for (const link of linksOnTheWay(file)) look(link);
-    const data = readFileSync(file);
+    const real = realpathSync(file) as AbsPath;
+    if (real !== file) lookBehind(real);
+    const data = readFileSync(real);
     return {
       hash: b3.hash(data),
       text: { text: data.toString("utf8"), file: `layers/${layer}/_partials/${rest.join("/")}.hbs` },
@@ -68,15 +79,17 @@ export function partReader(project: Project, hashes: SourceHashes, b3: Blake3, r
     const file = join(project.root, path);
     if (!look(file).stats) return { hash: undefined };
     for (const link of linksOnTheWay(file)) look(link);
-    const real = realpathSync(file);
+    const real = realpathSync(file) as AbsPath;
     // `var/` is what builds write: a build that read it would not repeat.
     const inside = real.startsWith(`${project.root}/`) && !real.startsWith(`${project.root}/var/`);
-    if (!inside || !look(real).stats?.isFile()) return { hash: undefined };
+    if (!inside || !(real === file ? look(real) : lookBehind(real)).stats?.isFile())
+      return { hash: undefined };
     const data = readFileSync(real);
     return { hash: b3.hash(data), text: { text: data.toString("utf8"), file: path } };
   };
   const readImport = (file: string): Part => {
     const { stats, signature, racy } = look(file);
+    if (stats?.isSymbolicLink()) return { hash: b3.hash(`link ${readlinkSync(file)}`) };
     return { hash: stats?.isFile() ? hashes.of({ file, signature, racy }) : undefined };
   };
   const readRivals = (name: string): Part => {

@@ -122,6 +122,9 @@ function contentReason(output: PlannedOutput, record: OutputRecord, known: Knowl
       if (record.sourceHash === undefined || output.source !== record.source) {
         return { kind: "source-moved", before: record.source, after: output.source };
       }
+      // A `!` link's target may be the source of two layers, each with partials of its own.
+      if (record.layer !== undefined && record.layer !== output.layer)
+        return { kind: "layer-changed", before: record.layer, after: output.layer };
       const hash = known.sourceHash(output);
       if (hash !== record.sourceHash)
         return { kind: "source-changed", file: output.source, before: record.sourceHash, after: hash };

@@ -5,30 +5,30 @@ import type { FactDisk } from "../facts/read-facts.ts";
 import type { AbsPath } from "../paths.ts";
 import type { ProjectDisk } from "../project/read-project.ts";
 import { linksOnTheWay } from "./link-chain.ts";
-import { ABSENT, isRacy, lookAt, type Signature, signatureOf } from "./signature.ts";
+import { ABSENT, isRacy, lookAt, signatureOf, type Watched, type WatchedPath } from "./signature.ts";
 
 export interface RecordingDisk extends ProjectDisk, FactDisk {
   /** Path → signature; ABSENT where there was nothing. */
-  readonly watched: ReadonlyMap<AbsPath, { readonly signature: Signature; readonly racy: boolean }>;
+  readonly watched: Watched;
 }
 
 /** A fresh recorder over the real disk. */
 export function projectDisk(): RecordingDisk {
-  const watched = new Map<AbsPath, { signature: Signature; racy: boolean }>();
+  const watched = new Map<AbsPath, WatchedPath>();
   const filesRead: AbsPath[] = [];
-  const look = (path: string): boolean => {
+  const look = (path: string, behind = false): boolean => {
     const stats = lookAt(path);
-    watched.set(
-      path as AbsPath,
-      stats
-        ? { signature: signatureOf(stats), racy: isRacy(stats, Date.now()) }
-        : { signature: ABSENT, racy: false },
-    );
+    const byLink = behind || watched.get(path as AbsPath)?.byLink === true;
+    watched.set(path as AbsPath, {
+      signature: stats ? signatureOf(stats) : ABSENT,
+      racy: stats !== undefined && isRacy(stats, Date.now()),
+      ...(byLink ? { byLink } : {}),
+    });
     if (stats?.isSymbolicLink()) {
       // What is read is the end of the chain: each link of it, and the file itself, decide the content.
       for (const link of linksOnTheWay(path)) if (link !== path) look(link);
       try {
-        look(realpathSync(path));
+        look(realpathSync(path), true);
       } catch {
         return true;
       }

@@ -6,15 +6,17 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { AbsPath, RelPath } from "../paths.ts";
 import type { Differences } from "./fresh.ts";
-import { NUMBERS_PER_PATH, USERS } from "./fresh-record.ts";
+import { NUMBERS_PER_PATH, USERS, USERS_UNKNOWN } from "./fresh-record.ts";
 import type { OutputTree } from "./output-tree.ts";
 import { isRacy, lookAt, type Signature, signatureOf } from "./signature.ts";
 import { type MachineState, recordOf } from "./state.ts";
 
 /** Files whose contents decide what is built, not only what is in it. */
 const DECIDES = /(^|\/)(lab|machine|layer)\.ini$|\.ts$/;
-/** Names that a layer's or machine's folder may hold and that no walk records. */
-const UNRECORDED = new Set(["README.md", "_partials"]);
+/** A layer's or machine's own folder, and names that it may hold and that no walk records there. */
+const DESCRIBED = /^(layers|machines)\/[^/]+$/;
+const UNRECORDED: ReadonlySet<string> = new Set(["README.md", "_partials"]);
+const NONE: ReadonlySet<string> = new Set();
 
 export interface ChangedInputs {
   /** Index → what was seen now; `racy`: too young to be trusted. */
@@ -46,10 +48,13 @@ export function judgeInputs(root: AbsPath, { record, inputs }: Differences): Cha
       continue;
     }
     if (!stats.isFile() || DECIDES.test(path)) return undefined;
+    const fact = /^facts\/(?:probed\/)?([^/]+)\.(?:env|json)$/.exec(path)?.[1];
+    const users = numbers[at + USERS];
+    // A file that was looked at and that no output is known to be made of: what it is for shows only when all is read.
+    if (users === USERS_UNKNOWN || (users === 0 && fact === undefined)) return undefined;
     files.add(join(root, path));
     indices.push(index);
-    const fact = /^facts\/(?:probed\/)?([^/]+)\.(?:env|json)$/.exec(path);
-    if (fact?.[1] !== undefined) facts.add(fact[1]);
+    if (fact !== undefined) facts.add(fact);
   }
   return { signatures, files, indices, facts };
 }
@@ -57,15 +62,16 @@ export function judgeInputs(root: AbsPath, { record, inputs }: Differences): Cha
 /** True if a folder holds the names that the record has in it, and no others. */
 function sameNames(root: AbsPath, folder: string, { paths, numbers, head }: Differences["record"]): boolean {
   const prefix = folder === "" ? "" : `${folder}/`;
+  const ignored = DESCRIBED.test(folder) ? UNRECORDED : NONE;
   const expected = new Set<string>();
   for (let i = 0; i < head.inputs; i++) {
     const path = paths[i] as string;
     const inside = path.startsWith(prefix) && path.indexOf("/", prefix.length) < 0;
     const name = path.slice(prefix.length);
     // Absent paths are recorded, too.
-    if (inside && !UNRECORDED.has(name) && numbers[i * NUMBERS_PER_PATH] !== -1) expected.add(name);
+    if (inside && !ignored.has(name) && numbers[i * NUMBERS_PER_PATH] !== -1) expected.add(name);
   }
-  const present = readdirSync(join(root, folder)).filter((name) => !UNRECORDED.has(name));
+  const present = readdirSync(join(root, folder)).filter((name) => !ignored.has(name));
   return present.length === expected.size && present.every((name) => expected.has(name));
 }
 

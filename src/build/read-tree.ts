@@ -8,7 +8,7 @@ import type { Diagnostic } from "../diagnostics.ts";
 import { type AbsPath, compareBytes, type LayerName } from "../paths.ts";
 import { linksOnTheWay } from "./link-chain.ts";
 import { describe } from "./problems.ts";
-import { isRacy, lookAt, type Signature, signatureOf } from "./signature.ts";
+import { isRacy, lookAt, signatureOf, type WatchedPath } from "./signature.ts";
 import type { SourceEntry, SourceTree } from "./source.ts";
 
 /** Names at a layer's root that describe it and are not shipped. */
@@ -18,13 +18,13 @@ export interface TreeReader {
   /** The tree of one layer's or machine's folder; read once, then remembered. */
   read(folder: AbsPath, display: string, layer: LayerName | "machine"): SourceTree;
   /** Every folder and file looked at, for the next run to look at again. */
-  readonly watched: Map<AbsPath, { signature: Signature; racy: boolean }>;
+  readonly watched: Map<AbsPath, WatchedPath>;
   readonly problems: Diagnostic[];
 }
 
-/** `boundaries`: folders that a `!` link may not leave (the repository, and the built-in layers). */
+/** `boundaries`: folders that a `!` link may not leave: the repository, then the built-in layers. */
 export function treeReader(boundaries: readonly AbsPath[], readAtMs: number): TreeReader {
-  const watched = new Map<AbsPath, { signature: Signature; racy: boolean }>();
+  const watched = new Map<AbsPath, WatchedPath>();
   const problems: Diagnostic[] = [];
   const trees = new Map<string, SourceTree>();
   /** Undefined: it went away since its folder was listed, as an editor's temporary files do. */
@@ -146,10 +146,10 @@ export function treeReader(boundaries: readonly AbsPath[], readAtMs: number): Tr
 
 /** A real path as repository-relative text; `undefined` if it lies in no boundary. Pure. */
 function displayOf(real: AbsPath, boundaries: readonly AbsPath[]): string | undefined {
-  for (const b of boundaries) {
+  for (const [i, b] of boundaries.entries()) {
     if (!real.startsWith(`${b}/`)) continue;
     const inside = real.slice(b.length + 1);
-    return b.endsWith("/layers") ? `layers/${inside}` : inside;
+    return i === 0 ? inside : `layers/${inside}`;
   }
   return undefined;
 }

@@ -11,6 +11,7 @@ export type Reason =
       readonly after: string;
     }
   | { readonly kind: "source-moved"; readonly before: string; readonly after: string }
+  | { readonly kind: "layer-changed"; readonly before: string; readonly after: string }
   | {
       readonly kind: "fact-changed";
       readonly fact: string;
@@ -37,6 +38,8 @@ export function formatReason(r: Reason): string {
       return `source changed: ${r.file} ${short(r.before)} → ${short(r.after)}`;
     case "source-moved":
       return `another source wins: ${r.before} → ${r.after}`;
+    case "layer-changed":
+      return `the partials of another layer count: ${r.before} → ${r.after}`;
     case "fact-changed":
       return `fact ${r.fact} changed: ${short(r.before)} → ${short(r.after)} (${r.from})`;
     case "part-changed":

@@ -10,7 +10,7 @@ import { SHARED_FILE } from "./parts.ts";
 import { describe } from "./problems.ts";
 import { type Helper, HelperFault, helperTable, kindOf } from "./template-helpers.ts";
 import { MissingName, type ReadLog, templateScope } from "./template-scope.ts";
-import { BUILT_IN, OUT_HELPER, parseTemplate, SCOPE_HELPER } from "./template-source.ts";
+import { BUILT_IN, OUT_HELPER, type PartialName, parseTemplate, SCOPE_HELPER } from "./template-source.ts";
 
 /** A template file's text and where it is. */
 export interface TemplateText {
@@ -66,7 +66,7 @@ export function renderer(
   const table = helperTable(hash);
   const known = new Set<string>([...BUILT_IN, ...Object.keys(table), "file"]);
   const files: string[] = [];
-  const compiled = new Map<string, Compiled | Diagnostic>();
+  const compiled = new Map<string, { readonly text: string; readonly result: Compiled | Diagnostic }>();
   const hashText = (text: string): string => hash(text).slice(0, 16);
 
   const placeOf = (mark: string): Place => {
@@ -76,11 +76,10 @@ export function renderer(
 
   const compileOne = (
     t: TemplateText,
-  ):
-    | { run: Handlebars.TemplateDelegate; partials: readonly { name: string; place: Place }[] }
-    | Diagnostic => {
+    layer: string,
+  ): { run: Handlebars.TemplateDelegate; partials: readonly PartialName[] } | Diagnostic => {
     const fileIndex = files.push(t.file) - 1;
-    const parsed = parseTemplate(t.text, t.file, fileIndex, known);
+    const parsed = parseTemplate(t.text, t.file, fileIndex, layer, known);
     if ("problem" in parsed) return parsed.problem;
     if (marking === "marking") markLines(parsed.template.ast, fileIndex);
     const helpers = Object.fromEntries([...known, OUT_HELPER, SCOPE_HELPER].map((name) => [name, true]));
@@ -93,14 +92,13 @@ export function renderer(
   };
 
   const compile = (t: TemplateText, layer: string): Compiled | Diagnostic => {
-    const main = compileOne(t);
+    const main = compileOne(t, layer);
     if ("code" in main) return main;
     const partials: Record<string, Handlebars.TemplateDelegate> = {};
-    const names = new Set<string>();
-    const queue = main.partials.map((p) => ({ ...p, layer }));
+    const queue = [...main.partials];
     for (let next = queue.shift(); next; next = queue.shift()) {
-      const full = next.name.includes("/") ? next.name : `${next.layer}/${next.name}`;
-      if (partials[next.name] && names.has(full)) continue;
+      const { full } = next;
+      if (Object.hasOwn(partials, full)) continue;
       const found = findPartial(full);
       if (!found) {
         return describe({
@@ -110,23 +108,22 @@ export function renderer(
           excerpt: [`looked for: layers/${full.replace("/", "/_partials/")}.hbs`],
         });
       }
-      const one = compileOne(found);
+      const one = compileOne(found, full.split("/")[0] ?? layer);
       if ("code" in one) return one;
-      partials[next.name] = one.run;
-      names.add(full);
-      queue.push(...one.partials.map((p) => ({ ...p, layer: full.split("/")[0] ?? layer })));
+      partials[full] = one.run;
+      queue.push(...one.partials);
     }
-    return { run: main.run, partials, partialNames: [...names].sort() };
+    return { run: main.run, partials, partialNames: Object.keys(partials).sort() };
   };
 
   return {
     render: (request) => {
       const key = `${request.layer}\0${request.template.file}`;
-      let template = compiled.get(key);
-      if (!template) {
-        template = compile(request.template, request.layer);
-        compiled.set(key, template);
-      }
+      const { text: source } = request.template;
+      const known = compiled.get(key);
+      // An edit between two machines' renderings must not pair the new text's hash with the old text's result.
+      const template = known?.text === source ? known.result : compile(request.template, request.layer);
+      if (template !== known?.result) compiled.set(key, { text: source, result: template });
       if ("code" in template) return { ok: false, problem: template };
       const reads: ReadLog = new Map();
       const scope = templateScope(request.facts, reads, hashText);

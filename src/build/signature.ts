@@ -3,9 +3,22 @@
  * need not be computed again. Owns the rule for when a signature can't be trusted.
  */
 import { lstatSync, type Stats } from "node:fs";
+import type { AbsPath } from "../paths.ts";
 
 /** Size, mtime and ctime with sub-microsecond fraction, inode and mode; empty text: the path does not exist. */
 export type Signature = string;
+
+/** What was seen of a path. */
+export interface WatchedPath {
+  readonly signature: Signature;
+  /** Too young to be trusted. */
+  readonly racy: boolean;
+  /** Read under another name, that of a link which leads here: who uses it does not show from its own name. */
+  readonly byLink?: boolean;
+}
+
+/** Paths that an answer depended on. */
+export type Watched = ReadonlyMap<AbsPath, WatchedPath>;
 
 export const ABSENT: Signature = "";
 /** Kept instead of a signature that can't be trusted; equals no signature that a path can have. */

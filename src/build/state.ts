@@ -10,7 +10,7 @@ import type { Signature } from "./signature.ts";
 import type { ReadToken } from "./template-scope.ts";
 
 /** Raise it whenever the meaning of a field, the overlay or the renderer changes: older states are then ignored. */
-export const STATE_VERSION = 3;
+export const STATE_VERSION = 4;
 
 /** What an output was made from, and what it became. */
 export interface OutputRecord {
@@ -25,6 +25,8 @@ export interface OutputRecord {
   readonly source: string;
   /** Hash of the source's bytes; for a rendered or bundled output only. */
   readonly sourceHash?: FileHash;
+  /** For rendered outputs: whose partials a bare name meant. */
+  readonly layer?: string;
   /** For rendered outputs: each fact path read, and what the read depended on. */
   readonly reads?: Readonly<Record<string, ReadToken>>;
   /** For rendered outputs: partials by name; for bundled ones: imported files. Each with its hash. */

@@ -20,15 +20,26 @@ const ABSENCE_ALLOWED = new Set(["default", "isSet", "required"]);
 
 export interface TemplateSource {
   readonly ast: hbs.AST.Program;
-  /** Partials named in the text, as written. */
-  readonly partials: readonly { readonly name: string; readonly place: Place }[];
+  /** Partials named in the text. */
+  readonly partials: readonly PartialName[];
 }
 
-/** `fileIndex` is what places in the rewritten names refer to. Pure apart from the parser's own state. */
+export interface PartialName {
+  readonly name: string;
+  /** `layer/name`; what the rewritten tree asks for. */
+  readonly full: string;
+  readonly place: Place;
+}
+
+/**
+ * `fileIndex` is what places in the rewritten names refer to; `layer` is whose partials a bare name means. Pure apart from
+ * the parser's own state.
+ */
 export function parseTemplate(
   text: string,
   file: string,
   fileIndex: number,
+  layer: string,
   helpers: ReadonlySet<string>,
 ): { readonly template: TemplateSource } | { readonly problem: Diagnostic } {
   let ast: hbs.AST.Program;
@@ -37,7 +48,7 @@ export function parseTemplate(
   } catch (error) {
     return { problem: syntaxProblem(error as Error, text, file) };
   }
-  const rewriter = new Rewriter(file, fileIndex, helpers);
+  const rewriter = new Rewriter(file, fileIndex, layer, helpers);
   rewriter.program(ast, []);
   if (rewriter.problem) return { problem: rewriter.problem };
   return { template: { ast, partials: rewriter.partials } };
@@ -72,14 +83,16 @@ type CallNode = {
 /** One pass over the tree; `blockParams` holds the names that blocks around bind. */
 class Rewriter {
   problem: Diagnostic | undefined;
-  readonly partials: { name: string; place: Place }[] = [];
+  readonly partials: PartialName[] = [];
   private readonly file: string;
   private readonly fileIndex: number;
+  private readonly layer: string;
   private readonly helpers: ReadonlySet<string>;
 
-  constructor(file: string, fileIndex: number, helpers: ReadonlySet<string>) {
+  constructor(file: string, fileIndex: number, layer: string, helpers: ReadonlySet<string>) {
     this.file = file;
     this.fileIndex = fileIndex;
+    this.layer = layer;
     this.helpers = helpers;
   }
 
@@ -179,7 +192,12 @@ class Rewriter {
       return;
     }
     const name = String((node.name as hbs.AST.PathExpression).original);
-    if (name !== "@partial-block") this.partials.push({ name, place: this.place(node) });
+    if (name !== "@partial-block") {
+      const full = name.includes("/") ? name : `${this.layer}/${name}`;
+      this.partials.push({ name, full, place: this.place(node) });
+      // All partials of a rendering are handed over in one table, in which two layers may have one of the same bare name.
+      (node.name as hbs.AST.PathExpression).original = full;
+    }
     for (const param of node.params) this.expression(param, bound, false);
     const hash = node.hash as hbs.AST.Hash | undefined;
     if (!hash || hash.pairs.length === 0) return;

@@ -243,3 +243,25 @@ test("whatever fact is changed, either a recorded token differs or the text stay
     }
   }
 });
+
+test("a bare partial name means the layer that writes it, also where two layers have one of that name", () => {
+  const partials = { "a/q": "aq", "b/p": "b{{> q}}", "b/q": "bq" };
+  assert.equal(rendered("{{> q}} {{> b/p}}", {}, partials), "aq bbq");
+  assert.equal(rendered("{{> b/p}} {{> q}}", {}, partials), "bbq aq");
+});
+
+test("a template that changed between two machines is compiled anew, so that its hash and its text agree", () => {
+  const each = renderer(() => undefined, hash);
+  const render = (text: string) => {
+    const result = each.render({
+      template: { text, file: "x.hbs" },
+      layer: "a",
+      machine: "m",
+      facts: { machine },
+      searched: ["nowhere"],
+    });
+    return result.ok && result.text;
+  };
+  assert.equal(render("one"), "one");
+  assert.equal(render("two"), "two");
+});

@@ -3,6 +3,7 @@
  * not know what carries a channel, nor what runs over it.
  */
 import type { Duplex, Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Diagnostic, failure, type Result, success } from "../../diagnostics.ts";
 import type { ExecOptions, ExecResult, RemoteChannel, SudoAccess, Transport } from "../transport.ts";
 import { describeProblem } from "./problems.ts";
@@ -10,6 +11,11 @@ import { describeProblem } from "./problems.ts";
 /** sshd's MaxSessions is 10 by default; two stay free for what else shares the connection. */
 const MAX_CHANNELS = 8;
 const STDERR_TAIL_BYTES = 64 * 1024;
+/** A server counts a session for a moment after its command has ended here. */
+const LINGERING_MS = 50;
+const LINGERING_TRIES = 10;
+/** A background process of the command may hold its output open for ever. */
+const LAST_OUTPUT_MS = 2000;
 
 export type ChannelEnd = Awaited<RemoteChannel["done"]>;
 
@@ -94,8 +100,11 @@ export class ChannelTransport implements Transport {
         options.onStdout?.(chunk);
       });
       channel.stderr.on("data", (chunk: Buffer) => stderr.add(chunk));
-      channel.end.then((how) => {
+      const read = Promise.all([whenRead(channel.stream), whenRead(channel.stderr)]);
+      channel.end.then(async (how) => {
         clearTimeout(timer);
+        // The command may be known to have ended before the last of its output was handed on.
+        if (how.status !== null) await Promise.race([read, sleep(LAST_OUTPUT_MS, undefined, { ref: false })]);
         if (how.status === null && how.signal === undefined && this.#link.lostBecause() !== undefined)
           return resolve(failure(this.#lost()));
         resolve(success({ ...how, stdout: Buffer.concat(stdout), stderr: stderr.text() }));
@@ -112,7 +121,7 @@ export class ChannelTransport implements Transport {
 
   /** Waits for a free place and opens; a machine that allows fewer sessions lowers the limit instead of failing. */
   async #openChannel(command: string): Promise<Result<OpenChannel>> {
-    for (;;) {
+    for (let refusals = 0; ; ) {
       while (this.#active >= this.#limit && this.#link.lostBecause() === undefined && !this.#closed)
         await new Promise<void>((resolve) => this.#waiting.push(resolve));
       if (this.#closed || this.#link.lostBecause() !== undefined) return failure(this.#lost());
@@ -124,9 +133,10 @@ export class ChannelTransport implements Transport {
       }
       this.#release();
       if (this.#link.lostBecause() !== undefined) return failure(this.#lost());
-      if (this.#active === 0)
+      if (this.#active > 0) this.#limit = Math.min(this.#limit, this.#active);
+      else if (++refusals > LINGERING_TRIES)
         return failure(describeProblem({ kind: "channel", label: this.label, detail: outcome.message }));
-      this.#limit = Math.min(this.#limit, this.#active);
+      else await sleep(LINGERING_MS);
     }
   }
 
@@ -141,6 +151,14 @@ export class ChannelTransport implements Transport {
       : (this.#link.lostBecause() ?? "the machine closed it");
     return describeProblem({ kind: "lost", label: this.label, detail });
   }
+}
+
+/** Settles when nothing more will come. */
+function whenRead(stream: Readable): Promise<void> {
+  return new Promise((resolve) => {
+    stream.once("end", () => resolve());
+    stream.once("close", () => resolve());
+  });
 }
 
 function feed(stream: Duplex, stdin: Buffer | string | Readable | undefined): void {

@@ -5,7 +5,7 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { Duplex, type Readable, type Writable } from "node:stream";
+import { Duplex, PassThrough, type Readable, type Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ChannelEnd, Link, OpenChannel } from "./channels.ts";
 import type { Master } from "./openssh-master.ts";
@@ -75,13 +75,16 @@ export class OpenSshLink implements Link {
       client.once("close", (status) => resolve(status));
     });
     for (const pipe of [client.stdin, client.stdout, client.stderr]) pipe.on("error", () => {});
+    // Node drains and forgets the output of a child that ends before anyone listens.
+    const stream = joinPipes(client.stdin, client.stdout);
+    const stderr = client.stderr.pipe(new PassThrough());
     while (!closed && !read(log).includes(OPENED)) await sleep(POLL_MS);
     const text = read(log);
     if (!text.includes(OPENED)) {
       rmSync(log, { force: true });
       return new Error(reasonOf(text));
     }
-    return this.#track(client, done, log);
+    return this.#track(client, stream, stderr, done, log);
   }
 
   async end(): Promise<void> {
@@ -89,7 +92,13 @@ export class OpenSshLink implements Link {
     this.#whenEnded();
   }
 
-  #track(client: Client, done: Promise<number | null>, log: string): OpenChannel {
+  #track(
+    client: Client,
+    stream: Duplex,
+    stderr: Readable,
+    done: Promise<number | null>,
+    log: string,
+  ): OpenChannel {
     let settle: (end: ChannelEnd) => void = () => {};
     const end = new Promise<ChannelEnd>((resolve) => {
       settle = resolve;
@@ -114,9 +123,10 @@ export class OpenSshLink implements Link {
       client.stdin.destroy();
       client.stdout.destroy();
       client.stderr.destroy();
+      stderr.destroy();
       settle({ status: null });
     };
-    return { stream: joinPipes(client.stdin, client.stdout), stderr: client.stderr, end, abandon };
+    return { stream, stderr, end, abandon };
   }
 }
 

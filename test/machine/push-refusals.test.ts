@@ -40,7 +40,11 @@ async function refused(t: TestContext, args: readonly string[] = [], sshConfig?:
   const before = [await unitStates(machine), await liveContents(machine)] as const;
   const pushed = await lab.expect(1, ["push", "demo", "-q", ...args], sshConfig ? { sshConfig } : {});
   t.diagnostic(pushed.stderr);
-  assert.deepEqual(unitDifference(before[0], await unitStates(machine)), []);
+  // systemd may notice a test's own mount a moment late.
+  const touched = unitDifference(before[0], await unitStates(machine)).filter(
+    (d) => !/ usr-local\.mount$/.test(d),
+  );
+  assert.deepEqual(touched, []);
   assert.deepEqual(await liveContents(machine), before[1]);
   assert.doesNotMatch(await page(machine), /Never to be seen/);
   assert.equal(pushed.stdout, "");
@@ -58,8 +62,8 @@ async function configWith(name: string, lines: readonly string[]): Promise<strin
 test("no rsync on the machine", async (t) => {
   const { machine } = await theMachine();
   await inside(machine, "mv /usr/bin/rsync /usr/bin/rsync.off");
-  const text = await refused(t);
-  await inside(machine, "mv /usr/bin/rsync.off /usr/bin/rsync");
+  // What a test takes away comes back whatever it finds: the ones after it need it.
+  const text = await refused(t).finally(() => inside(machine, "mv /usr/bin/rsync.off /usr/bin/rsync"));
   assert.equal(
     text,
     `error[rsync-missing] machine \`demo\` (root@${machine.name}:22) has no rsync
@@ -72,8 +76,7 @@ test("no rsync on the machine", async (t) => {
 test("/usr/local is mounted read-only", async (t) => {
   const { machine } = await theMachine();
   await inside(machine, "mount --bind /usr/local /usr/local && mount -o remount,bind,ro /usr/local");
-  const text = await refused(t);
-  await inside(machine, "umount /usr/local");
+  const text = await refused(t).finally(() => inside(machine, "umount /usr/local"));
   assert.equal(
     text,
     `error[not-writable] /usr/local on machine \`demo\` (root@${machine.name}:22) is not writable: read-only file system

@@ -39,6 +39,8 @@ export const START: Files = {
   "layers/b/etc/b.conf.hbs": '{{> shape value=A}}{{#if (isSet C)}}C={{C}}{{/if}}{{default D "none"}}\n',
   "layers/b/_partials/shape.hbs": "<{{value}} {{machine.name}} {{> inner}}>\n",
   "layers/b/_partials/inner.hbs": "{{net.bridge}}",
+  "layers/b/_partials/linked.hbs": { link: "../../../shared/linked.txt" },
+  "layers/b/etc/linked.hbs": '{{> linked}}{{file "shared/pointer"}}',
   "layers/b/empty": { folder: true },
   "layers/c/layer.ini": "[overrides]\netc/over = d\n",
   "layers/c/etc/over": "c wins over d\n",
@@ -54,9 +56,19 @@ export const START: Files = {
   "shared/folder/x": "x\n",
   "shared/folder/sub/y.hbs": "y {{A}}\n",
   "shared/both.txt": "both {{B}}\n",
+  "shared/linked.txt": "linked {{B}}\n",
+  "shared/pointer": { link: "v1/thing" },
   "facts/all.env": "B=bee\nLIST=1\n",
   "facts/all.json": '{"net": {"bridge": "br0", "mtu": 1500}}\n',
   "facts/m1.env": "LIST=one\n",
+};
+
+/** The layers that ship with labctl, for this test. */
+export const BUILT_IN: Files = {
+  "base/layer.ini": "[layer]\n[facts]\nA = from-base\n",
+  "base/etc/base.conf.hbs": "{{machine.name}} {{> word}}\n",
+  "base/etc/base.plain": "plain\n",
+  "base/_partials/word.hbs": "one",
 };
 
 /** Programs that are bundled, for some of the sequences. */
@@ -74,6 +86,11 @@ export function randomEdit(root: string, outside: string, random: SeededRandom):
     // Earlier edits may have taken away what this one wants to edit; half an edit is an edit, too.
     return `${edit.name}: ${(error as Error).message}`;
   }
+}
+
+/** Where the built-in layers of a repository of this test are. */
+export function builtInOf(root: string): string {
+  return join(root, "../built-in");
 }
 
 interface Edit {
@@ -118,7 +135,17 @@ const SNIPPETS = [
   "{{> b/inner}}",
   "{{join machine.layers}}",
 ];
-const NAMES = ["new", "with blank", "-dash", "ünï", "back\\x2dslash", "__proto__", "constructor", "zz.conf"];
+const NAMES = [
+  "new",
+  "README.md",
+  "with blank",
+  "-dash",
+  "ünï",
+  "back\\x2dslash",
+  "__proto__",
+  "constructor",
+  "zz.conf",
+];
 
 /** Replaces as an editor does, by rename, or writes in place. */
 function rewrite(file: string, text: string, random: SeededRandom): void {
@@ -152,6 +179,28 @@ const EDITS: readonly Edit[] = [
     run: (root, random) => {
       const path = random.pick(sources(root, (p) => p.endsWith(".hbs")));
       rewrite(join(root, path), `${random.pick(WORDS)} ${random.pick(SNIPPETS)}\n`, random);
+      return path;
+    },
+  },
+  {
+    name: "edit a built-in layer",
+    run: (root, random) => {
+      const path = random.pick(["etc/base.conf.hbs", "etc/base.plain", "_partials/word.hbs"]);
+      const text = path === "etc/base.conf.hbs" ? `{{> word}} ${random.below(9)}\n` : `${random.below(9)}\n`;
+      rewrite(join(builtInOf(root), "base", path), text, random);
+      return path;
+    },
+  },
+  {
+    name: "edit what is read by another name",
+    run: (root, random) => {
+      const path = random.pick([
+        "shared/linked.txt",
+        "shared/v1/thing",
+        "shared/both.txt",
+        "shared/folder/x",
+      ]);
+      rewrite(join(root, path), `${random.below(9)}\n`, random);
       return path;
     },
   },
@@ -238,6 +287,7 @@ const EDITS: readonly Edit[] = [
     run: (root, random) => {
       const [path = "", targets = []] = random.pick([
         ["shared/current", ["v1", "v2"]],
+        ["shared/pointer", ["v1/thing", "v2/thing"]],
         ["layers/c/link", ["etc/over", "/etc/hostname", "etc"]],
         ["layers/c/!folder", ["../../shared/folder", "../../shared/v1"]],
       ] as const);

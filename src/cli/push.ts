@@ -123,7 +123,7 @@ async function pushBuilt(
   const meta = {
     ...(commit ? { commit } : {}),
     ...(dirty === undefined ? {} : { dirty: dirty ? "yes" : "no" }),
-    ...(message ? { message: message.replace(/[^\P{Cc}]/gu, " ").slice(0, 500) } : {}),
+    ...(message ? { message: message.slice(0, 500) } : {}),
   };
   const settings = {
     confirmSeconds: waits,

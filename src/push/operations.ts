@@ -8,7 +8,7 @@ export interface CommitSettings {
   readonly confirmSeconds: number;
   /** Generations kept on the machine. */
   readonly keep: number;
-  /** Written to the generation's `meta`: commit, message and so on; values have no control characters. */
+  /** Written to the generation's `meta`: commit, message and so on; control characters in values become blanks. */
   readonly meta: Readonly<Record<string, string>>;
 }
 
@@ -29,7 +29,8 @@ export function operationLines(plan: PushPlan, to: GenerationId, settings: Commi
     `keep\t${settings.keep}`,
     `confirm\t${settings.confirmSeconds}`,
   ];
-  for (const [key, value] of Object.entries(settings.meta)) lines.push(`meta\t${key}\t${value}`);
+  for (const [key, value] of Object.entries(settings.meta))
+    lines.push(`meta\t${key}\t${value.replace(/\p{Cc}/gu, " ")}`);
   // A later rollback must not take what someone else wrote for what was pushed.
   const drifted = new Set(plan.drifted);
   for (const f of plan.files)

@@ -52,7 +52,9 @@ export function planPush(input: PlanInput): PushPlan {
     changed: changedPaths(changes),
     live: probe.units,
   });
-  const units = [...decision.actions, ...daemonActions(changes, decision.actions, probe.units)];
+  const installs = manifest.packages.some((p) => probe.missingPackages.has(p.name));
+  const decided = installs ? decision.actions.map((a) => afterInstall(a, probe.units)) : decision.actions;
+  const units = [...decided, ...daemonActions(changes, decided, probe.units)];
   return {
     machine: manifest.machine,
     from: probe.generation,
@@ -68,6 +70,13 @@ export function planPush(input: PlanInput): PushPlan {
     drifted: [...probe.drifted],
     pending: probe.pending,
   };
+}
+
+/** Debian starts a service as soon as its package is installed, on its stock configuration: a start would then do nothing. */
+function afterInstall(action: UnitAction, live: ReadonlyMap<UnitName, LiveUnit>): UnitAction {
+  if (action.action !== "start" || live.get(action.unit)?.loadState === "loaded") return action;
+  const reason = `${action.reason}; the installation of its package may have started it without the tree's configuration`;
+  return { ...action, action: "restart", reason };
 }
 
 /** True if a push would leave the machine as it is. Pure. */

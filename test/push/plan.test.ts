@@ -163,6 +163,34 @@ function plan(
   return planPush({ manifest, id, probe: probed(probe), changes, before: set(old), after: set(manifest) });
 }
 
+test("a unit that a package yet to be installed may start is restarted, so that it never keeps the stock configuration", () => {
+  const path = "lib/systemd/system/x.service";
+  const wants = link("lib/systemd/system/multi-user.target.wants/x.service", "../x.service");
+  const after = [file(path, "1"), wants];
+  const packages = [{ name: "x", layer: "web" as never }];
+  const actions = (probe: Partial<Probe>) =>
+    plan([], after, probe, packages).units.map((u) => `${u.action} ${u.unit}`);
+  const missing = new Set(["x"]);
+  assert.deepEqual(actions({ missingPackages: missing }), ["restart x.service"]);
+  assert.deepEqual(actions({}), ["start x.service"], "nothing to install");
+  const stopped = new Map([unit("x.service", "inactive")]);
+  assert.deepEqual(
+    actions({ missingPackages: missing, units: stopped }),
+    ["start x.service"],
+    "it was there before",
+  );
+});
+
+test("a generation's message can't add an operation", () => {
+  const x = [file("etc/x", "1")];
+  const text = operationLines(plan([], x), NEW, {
+    confirmSeconds: 0,
+    keep: 1,
+    meta: { message: "a\nunit\tstop\tssh.service\u0085" },
+  });
+  assert.match(text, /^meta\tmessage\ta unit stop ssh\.service $/m);
+});
+
 test("a plan is empty only if nothing at all would happen", () => {
   const x = [file("etc/x", "1")];
   const packages = [{ name: "curl", layer: "web" as never }];

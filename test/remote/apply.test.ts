@@ -110,6 +110,42 @@ test("a trigger that fails is named and undone", (t) => {
   assert.deepEqual(machine.snapshot(), {});
 });
 
+test("a push after an interrupted one does what that one left undone, too", (t) => {
+  const machine = newMachine(t);
+  const units = { "lib/systemd/system/gone.service": "", "lib/tmpfiles.d/gone.conf": "", a: "1" };
+  const ops = [
+    ...Object.keys(units).map((path) => op("put", path)),
+    "daemon-reload",
+    `trigger\ttmpfiles\t${machine.root}/lib/tmpfiles.d/gone.conf`,
+    "unit\trestart\tx.service",
+    "unit\treload\ty.service",
+    "unit\tstart\tgone.service",
+  ];
+  assert.equal(machine.commit(1, units, ops, { LABCTL_TEST_KILL_AT: "committed" }).signal, "SIGKILL");
+  machine.calls();
+  const next = [
+    op("put", "a"),
+    "del\tlib/systemd/system/gone.service",
+    "del\tlib/tmpfiles.d/gone.conf",
+    "unit\trestart\ty.service",
+  ];
+  assert.equal(machine.commit(2, { a: "2" }, next).done, "ok");
+  assert.deepEqual(
+    machine.calls().filter((call) => !call.includes("reset-failed")),
+    ["systemctl daemon-reload", "systemctl restart -- x.service y.service"],
+  );
+  assert.equal(machine.state("pending"), undefined);
+});
+
+test("a push that is undone leaves undone what the interrupted one before it left", (t) => {
+  const machine = newMachine(t);
+  const ops = [op("put", "a"), "unit\trestart\tx.service"];
+  assert.equal(machine.commit(1, { a: "1" }, ops, { LABCTL_TEST_KILL_AT: "committed" }).signal, "SIGKILL");
+  const next = [op("put", "a"), "unit\tstart\tbad.service"];
+  assert.equal(machine.commit(2, { a: "2" }, next, { FAKE_FAIL: "bad.service" }).done, "failed-reverted");
+  assert.match(machine.state("pending") ?? "", /^unit\trestart\tx\.service$/m);
+});
+
 test("actions that an interruption left pending are reported and can be run", (t) => {
   const machine = newMachine(t);
   const ops = [op("put", "a"), "unit\trestart\tx.service"];

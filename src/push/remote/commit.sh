@@ -38,6 +38,7 @@ verb_commit() {
     finish failed-unchanged 1
   fi
   plan_commit "$stage/tree" || finish failed-unchanged 1
+  adopt_pending
   step plan "${#PUTS[@]} put, ${#BACKUP[@]} replaced or removed"
   prepare "$session" || abort "$stage"
   step prepare
@@ -67,6 +68,31 @@ verb_commit() {
     finish unconfirmed 0
   fi
   finish ok 0
+}
+
+# What an interrupted push left undone becomes a part of this one, which knows nothing of it: units that it does not
+# name itself, and only where its own removals leave the unit and the files that are meant. Checks it brings anyway.
+adopt_pending() {
+  local line word
+  local -a lines=() words=() adopted=()
+  local -A known=()
+  [[ -r $STATE/pending ]] || return 0
+  for line in "${APPLY[@]}"; do
+    known[$line]=1
+    [[ $line != unit"$TAB"* ]] || known[${line##*"$TAB"}]=1
+  done
+  mapfile -t lines <"$STATE/pending"
+  for line in "${lines[@]}"; do
+    if [[ $line == check"$TAB"* || -n ${known[$line]-} ]] || ! valid_apply "$line"; then continue; fi
+    IFS=$TAB read -r -a words <<<"$line"
+    if [[ ${words[0]} == unit ]]; then
+      [[ -z ${known[${words[2]}]-} ]] || continue
+      [[ ${words[1]} == stop || -z ${DEL_SET[lib/systemd/system/${words[2]}]-} ]] || continue
+    fi
+    for word in "${words[@]:2}"; do [[ -z ${DEL_SET[${word#"$ROOT"/}]-} ]] || continue 2; done
+    adopted+=("$line")
+  done
+  APPLY=("${adopted[@]}" "${APPLY[@]}")
 }
 
 report_failure() { # CODE FILE: the last line of what a failed command said
@@ -103,7 +129,7 @@ prepare() { # SESSION
     save_program && check_owners "$stage" || return 1
     for path in "${PUTS[@]}"; do lines+=("${PUT_ATTR[$path]}$TAB$path"); done
     attributes "$stage/tree" "${lines[@]}" && at stage-attributes-set || return 1
-    for path in generation paths fingerprint manifest.json; do
+    for path in generation paths fingerprint manifest.json pending; do
       [[ ! -e $STATE/$path ]] || cp -p -- "$STATE/$path" "$folder/before/$path" || return 1
     done
     (cd -- "$ROOT" && batch cp -l -P --parents -t "$folder/replaced" -- "${BACKUP[@]}") && at backed-up || return 1

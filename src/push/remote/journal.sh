@@ -227,7 +227,11 @@ restore_before() {
     fi
   done
   [[ ! -r $folder/touched ]] || settle_ctimes "$folder/touched" || return 1
-  rm -f -- "$STATE/pending"
+  if [[ -e $folder/before/pending ]]; then
+    cp -- "$folder/before/pending" "$STATE/pending.new" && mv -f -T -- "$STATE/pending.new" "$STATE/pending" || return 1
+  else
+    rm -f -- "$STATE/pending"
+  fi
   at back-state-written || return 1
   if [[ -e $folder/before/generation ]]; then
     cp -- "$folder/before/generation" "$STATE/generation.new" &&

@@ -171,7 +171,7 @@ recover_boot() {
   if [[ $UNDO_N == "$GEN" ]]; then
     problem not-confirmed "generation $GEN"
     recover_back "$GEN" || return 1
-    rm -f -- "$STATE/errors"
+    rm -f -- "$STATE/errors" "$STATE/pending"
     "$SYSTEMCTL" daemon-reload
     # Units that the old tree wants and the new one did not are in no job of this boot yet.
     "$SYSTEMCTL" --no-block start default.target

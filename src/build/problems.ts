@@ -185,7 +185,9 @@ export function describe(p: BuildProblem): Diagnostic {
     case "write-failed":
       return problem("write-failed", `can't write ${p.path}: ${p.why}`, {
         notes: ["the tree is incomplete; nothing was sent anywhere"],
-        help: "make room or correct the permissions, then build again",
+        help: /^(ENOTDIR|EEXIST|EISDIR|ENOENT|ELOOP):/.test(p.why)
+          ? "`var/` holds what labctl builds: move away what is in its way there, then build again"
+          : "make room or correct the permissions, then build again",
       });
     case "locked":
       return problem("locked", `another build is at work: ${p.holder}`, {

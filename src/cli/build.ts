@@ -15,6 +15,12 @@ export const run: CommandRun = async (args) => {
     return request.problems.some((p) => p.code === "usage") ? EXIT.usage : EXIT.failed;
   }
   if (args.flag("watch")) {
+    // A dry run that writes would be a lie, and so would one JSON document that never ends.
+    const other = ["dry-run", "json"].find((name) => args.flag(name));
+    if (other !== undefined) {
+      const { refuseUsage } = await import("./help.ts");
+      return refuseUsage(`--watch and --${other} contradict each other`, "build");
+    }
     const { watchAndBuild } = await import("./watch.ts");
     return watchAndBuild(request.value, async () => {});
   }

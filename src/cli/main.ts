@@ -34,7 +34,12 @@ export async function main(argv: readonly string[]): Promise<number> {
   const command = COMMANDS.find((c) => c.name === name);
   if (!command) {
     const { refuseUsage } = await import("./help.ts");
-    return refuseUsage(`unknown command \`${name}\``, name);
+    return refuseUsage(
+      name.startsWith("-")
+        ? `\`${name}\` stands before the command; only -C DIR may`
+        : `unknown command \`${name}\``,
+      name,
+    );
   }
   const parsed = parse(command, [...before, ...rest]);
   if (typeof parsed === "string") {
@@ -49,8 +54,13 @@ export async function main(argv: readonly string[]): Promise<number> {
     const { run } = await command.load();
     return await run(parsed);
   } catch (error) {
-    // Expected failures are values; whatever is thrown up to here is a bug.
-    const e = error as Error;
+    const e = error as NodeJS.ErrnoException;
+    const refused = parsed.flag("debug") ? undefined : refusedBySystem(e);
+    if (refused) {
+      writeSync(2, refused);
+      return EXIT.failed;
+    }
+    // Expected failures are values; whatever else is thrown up to here is a bug.
     const shown = parsed.flag("debug") ? (e.stack ?? e.message) : e.message;
     writeSync(
       2,
@@ -58,6 +68,27 @@ export async function main(argv: readonly string[]): Promise<number> {
     );
     return EXIT.failed;
   }
+}
+
+const SYSTEM_HELP: Readonly<Record<string, string>> = {
+  EACCES: "make it accessible for the user who runs labctl, then run this again",
+  EPERM: "make it accessible for the user who runs labctl, then run this again",
+  EROFS: "make its file system writable, then run this again",
+  ENOSPC: "make room, then run this again",
+  EDQUOT: "make room, then run this again",
+  EIO: "check the disk, then run this again",
+  EMFILE: "raise the limit of open files (`ulimit -n`), then run this again",
+};
+
+/** The message for a file operation that the system refused: no fault in labctl. Undefined: it is something else. Pure. */
+function refusedBySystem(e: NodeJS.ErrnoException): string | undefined {
+  const gone = e.syscall === "uv_cwd";
+  const help = gone ? "go into a folder that exists" : SYSTEM_HELP[e.code ?? ""];
+  if (help === undefined || e.syscall === undefined) return undefined;
+  const what = gone
+    ? "the working folder no longer exists"
+    : `can't ${e.syscall}${e.path === undefined ? "" : ` ${JSON.stringify(e.path)}`}: ${e.code}`;
+  return `error[system] ${what}\n  help: ${help}\n`;
 }
 
 /** The arguments, or a phrase that says what is wrong with them. Pure. */
@@ -77,7 +108,7 @@ function parse(command: CommandSpec, argv: readonly string[]): ParsedArguments |
   try {
     parsed = parseArgs({ args: [...argv], options, allowPositionals: true, strict: true });
   } catch (error) {
-    const message = (error as Error).message.split(". ")[0] ?? "wrong usage";
+    const message = (error as Error).message.split(/\.\s/)[0] ?? "wrong usage";
     return message.charAt(0).toLowerCase() + message.slice(1).replaceAll("'", "`");
   }
   const { values, positionals } = parsed;

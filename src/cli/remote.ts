@@ -26,12 +26,18 @@ export function connectOptions(args: ParsedArguments): Result<ConnectOptions> {
   const seconds = Number(args.value("timeout") ?? DEFAULT_TIMEOUT_S);
   if (!(seconds > 0 && seconds <= 3600)) {
     return failure(
-      problem("usage", `--timeout wants seconds from 1 to 3600, not \`${args.value("timeout")}\``),
+      problem("usage", `--timeout wants seconds from 1 to 3600, not \`${args.value("timeout")}\``, {
+        help: "`--timeout=30` waits half a minute",
+      }),
     );
   }
   const client = args.value("ssh");
   if (client !== undefined && client !== "builtin" && client !== "openssh") {
-    return failure(problem("usage", `--ssh wants \`builtin\` or \`openssh\`, not \`${client}\``));
+    return failure(
+      problem("usage", `--ssh wants \`builtin\` or \`openssh\`, not \`${client}\``, {
+        help: "leave it out for what machine.ini says, else `builtin`",
+      }),
+    );
   }
   const configFile = args.value("ssh-config");
   const interactive = process.stdin.isTTY === true && process.stderr.isTTY === true;

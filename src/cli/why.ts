@@ -28,6 +28,8 @@ export const run: CommandRun = async (args) => {
   const [pattern = "", asked = ""] = args.positionals;
   // People copy paths from a shell on the machine.
   const path = asked.replace(new RegExp(`^${TREE_ROOT}/`), "").replace(/\/+$/, "");
+  if (path === "" || path.startsWith("/") || path.split("/").includes(".."))
+    return refuseUsage(`\`why\` wants a path under ${TREE_ROOT}, not \`${printable(asked)}\``, "why");
   const request = buildRequest(args, [pattern]);
   if (!request.ok) {
     printDiagnostics(request.problems);

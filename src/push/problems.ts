@@ -117,7 +117,7 @@ export function describe(p: PushProblem): Diagnostic {
         `generation ${p.number} of machine \`${p.machine}\` was never confirmed, and is taken back in ${p.secondsLeft} s`,
         {
           notes: [
-            "an earlier push could not reach the machine by a fresh connection",
+            "an earlier push was broken off, or could not reach the machine by a fresh connection",
             "nothing on the machine changed",
           ],
           help: `wait ${p.secondsLeft} s and push again`,
@@ -215,6 +215,14 @@ function describeNoAnswer(p: Extract<PushProblem, { kind: "no-answer" }>): Diagn
   );
 }
 
+/** `user@host PID SECONDS`, as the lock file has it, for people; any other text as it is. Pure. */
+function lockHolder(text: string): string {
+  const [, who, pid, seconds] = /^(\S+) (\d{1,10}) (\d{1,11})$/.exec(text) ?? [];
+  if (seconds === undefined) return text;
+  const since = new Date(Number(seconds) * 1000).toISOString().slice(0, 19).replace("T", " ");
+  return `${who}, process ${pid} there, since ${since} UTC`;
+}
+
 /** Wording for each of the remote program's problem codes; the detail is the machine's and untrusted. */
 function describeRemote(p: Extract<PushProblem, { kind: "remote" }>): Diagnostic {
   const on = `on machine \`${p.machine}\``;
@@ -222,7 +230,10 @@ function describeRemote(p: Extract<PushProblem, { kind: "remote" }>): Diagnostic
     problem(p.code, message, { notes: [...p.more, ...(LEFT[p.done] ? [LEFT[p.done] as string] : [])], help });
   switch (p.code) {
     case "lock-held":
-      return word(`another push is at work ${on}: ${p.detail}`, "wait for it to end, then push again");
+      return word(
+        `another push is at work ${on}: ${lockHolder(p.detail)}`,
+        "wait for it to end, then push again",
+      );
     case "generation-moved":
       return word(
         `the machine moved on ${on} while this push was planned; it is now at generation ${p.detail.split(" ")[0]}`,

@@ -71,7 +71,9 @@ export function describeRsyncProblem(p: RsyncProblem): Diagnostic {
           ...p.output.slice(0, MAX_OUTPUT_LINES),
           NOTHING_LIVE,
         ],
-        help: "the lines above are rsync's own; run the same command again once their cause is gone",
+        help: p.output.some((line) => line.includes("is your shell clean"))
+          ? "the login shell there prints something at its start, which breaks rsync: let ~/.bashrc and the like print on terminals only, then run the same command again"
+          : "the lines above are rsync's own; run the same command again once their cause is gone",
       });
   }
 }

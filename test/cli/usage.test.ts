@@ -1,6 +1,8 @@
-/** Wrong arguments: exit code 64: the whole answer of the real program. */
+/** Wrong arguments: exit code 64; file operations that the system refuses: exit code 1. The real program's whole answer. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import test from "node:test";
-import { oneMachine, refuses } from "../scenario.ts";
+import { oneMachine, PROGRAM, refuses, scenario } from "../scenario.ts";
 
 test("an unknown command", () => {
   refuses(
@@ -67,5 +69,78 @@ test("facts show without a machine", () => {
     ].join("\n"),
     ["facts", "show"],
     64,
+  );
+});
+
+test("an option before the command", () => {
+  refuses(
+    { ...oneMachine("base") },
+    [
+      "error[usage] `--json` stands before the command; only -C DIR may",
+      "  help: known: build, plan, push, rollback, generations, watch, verify, why, impact, graph, facts",
+    ].join("\n"),
+    ["--json", "build"],
+    64,
+  );
+});
+
+test("an option's value that looks like an option: one line says so", () => {
+  refuses(
+    { ...oneMachine("base") },
+    [
+      "error[usage] option `--timeout` argument is ambiguous",
+      "  help: usage: labctl push <machine…>; `labctl push --help` lists the options",
+    ].join("\n"),
+    ["push", "m", "--timeout", "-1"],
+    64,
+  );
+});
+
+test("--watch with an option that contradicts it", () => {
+  for (const other of ["dry-run", "json"]) {
+    refuses(
+      { ...oneMachine("base") },
+      [
+        `error[usage] --watch and --${other} contradict each other`,
+        "  help: usage: labctl build [machine…]; `labctl build --help` lists the options",
+      ].join("\n"),
+      ["build", "--watch", `--${other}`],
+      64,
+    );
+  }
+});
+
+test("a path outside of /usr/local is none that `why` knows", () => {
+  for (const path of ["/etc/passwd", "../etc/passwd", "/usr/local"]) {
+    refuses(
+      { ...oneMachine("base") },
+      [
+        `error[usage] \`why\` wants a path under /usr/local, not \`${path}\``,
+        "  help: usage: labctl why <machine> <path>; `labctl why --help` lists the options",
+      ].join("\n"),
+      ["why", "m", path],
+      64,
+    );
+  }
+});
+
+test("what the system refuses is not called a fault in labctl", (t) => {
+  const s = scenario(oneMachine("base"));
+  t.after(() => s.end());
+  const shell = (script: string): string => {
+    const done = spawnSync("sh", ["-c", script, "sh", process.execPath, PROGRAM], {
+      cwd: s.root,
+      encoding: "utf8",
+    });
+    assert.equal(done.status, 1, done.stderr);
+    return done.stderr;
+  };
+  assert.equal(
+    shell('"$1" "$2" graph m >/dev/full'),
+    "error[system] can't write: ENOSPC\n  help: make room, then run this again\n",
+  );
+  assert.equal(
+    shell('mkdir gone && cd gone && rmdir ../gone && "$1" "$2" build'),
+    "error[system] the working folder no longer exists\n  help: go into a folder that exists\n",
   );
 });

@@ -174,3 +174,41 @@ test("a machine that cannot arm the timer is not changed", (t) => {
   assert.deepEqual(machine.snapshot(), before);
   assert.equal(machine.state("undo"), undefined);
 });
+
+test("a damaged journal costs neither the tree nor labctl's own records; control: a whole one goes forward", (t) => {
+  const machine = oldMachine(t);
+  const before = machine.snapshot();
+  const state = join(machine.root, ".labctl");
+  const records = ["generation", "paths", "manifest.json", "generations/1/meta"];
+  const kept = records.map((name) => machine.state(name));
+  for (const name of ["journal", "journal.back"]) {
+    for (const text of ["", "junk\n", "generation\t\n", "generation\t0\t-\n", "generation\t7\tx\nend\n"]) {
+      writeFileSync(join(state, name), text);
+      const recovered = machine.run("recover", ["contact"]);
+      assert.equal(recovered.done, "ok", `${name} ${JSON.stringify(text)}: ${recovered.stdout}`);
+      assert.match(recovered.stdout, /^recovered\tdamaged\t1$/m);
+      assert.equal(existsSync(join(state, name)), false);
+      assert.deepEqual(machine.snapshot(), before);
+      assert.deepEqual(
+        records.map((record) => machine.state(record)),
+        kept,
+      );
+    }
+  }
+  for (const [lines, expected] of [
+    [undefined, "2 "],
+    [0, "1 "],
+    [2, "1 "],
+    [5, "1 "],
+  ] as const) {
+    machine.commit(2, NEW_FILES, CHANGE, { LABCTL_TEST_KILL_AT: "early-deleted" });
+    const journal = join(state, "journal");
+    const whole = (machine.state("journal") ?? "").trimEnd().split("\n");
+    writeFileSync(journal, `${whole.slice(0, lines).join("\n")}\n`);
+    const recovered = machine.run("recover", ["contact"]);
+    assert.equal(recovered.done, "ok", `${lines}: ${recovered.stdout}`);
+    assert.ok(machine.state("generation")?.startsWith(expected), `${lines} lines`);
+    if (expected === "1 ") assert.deepEqual(machine.snapshot(), before, `${lines} lines`);
+    else assert.equal(machine.run("revert", ["2"]).done, "reverted");
+  }
+});

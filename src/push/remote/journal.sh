@@ -125,7 +125,8 @@ go_forward() {
       apply) apply+=("$rest") ;;
     esac
   done
-  valid_session "$session" && valid_number "$n" || return 1
+  # Cut short, it would make half of a tree the current generation.
+  [[ ${lines[-1]-} == end ]] && valid_session "$session" && valid_number "$n" || return 1
   # What is a link now may be a folder a line later.
   LINK_ABOVE=()
   remove_files "${early_del[@]}" && at early-deleted || return 1
@@ -171,6 +172,11 @@ make_current() {
 go_back() {
   local n=$1 folder=$STATE/generations/$1 line rest
   local -a lines=() files=() folders=() removed=() attr=() replaced=()
+  # Without its folder nothing says what it replaced, and labctl's own files must not go.
+  if ! valid_number "$n" || [[ ! -d $folder ]]; then
+    printf 'generation %s is not kept\n' "$n" >&2
+    return 1
+  fi
   printf 'generation\t%s\n' "$n" >"$STATE/journal.back.new" &&
     mv -f -T -- "$STATE/journal.back.new" "$STATE/journal.back" || return 1
   rm -f -- "$STATE/journal" && at back-begun || return 1

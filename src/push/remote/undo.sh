@@ -131,13 +131,11 @@ verb_recover() {
 # Under the lock. A revert goes on; a journal goes forward, or back if it cannot; backups without a journal go away.
 # At boot, an unconfirmed generation is taken back and unit actions that were pending are moot: units start afresh.
 recover_now() {
-  local n line
+  local n
   if [[ -e $STATE/journal.back ]]; then
-    IFS=$TAB read -r _ n <"$STATE/journal.back"
-    recover_back "$n" || return 1
-  elif [[ -e $STATE/journal ]]; then
-    n=0
-    while IFS=$TAB read -r line n _; do [[ $line != generation ]] || break; done <"$STATE/journal"
+    if journaled "$STATE/journal.back"; then recover_back "$REPLY" || return 1; fi
+  elif [[ -e $STATE/journal ]] && journaled "$STATE/journal"; then
+    n=$REPLY
     if go_forward 2>"$STATE/errors"; then
       record recovered forward "$n"
     else
@@ -154,6 +152,27 @@ recover_now() {
   done < <(generation_numbers)
   rm -f -- "$STATE/journal.new" "$STATE/errors"
   if [[ $1 == boot ]]; then recover_boot; else recover_contact; fi
+}
+
+# journaled FILE: sets REPLY to the generation that a journal is about. One that names none which is kept was damaged
+# from outside: then it was about the generation above the current one; without that nothing is half-way, and the
+# journal goes away.
+journaled() {
+  local word n=''
+  REPLY=''
+  while IFS=$TAB read -r word n _ || [[ -n $word ]]; do
+    if [[ $word == generation ]]; then
+      REPLY=$n
+      break
+    fi
+  done <"$1"
+  if valid_number "$REPLY" && ((REPLY > 0)) && [[ -d $STATE/generations/$REPLY ]]; then return 0; fi
+  read_generation
+  REPLY=$((GEN + 1))
+  [[ ! -d $STATE/generations/$REPLY ]] || return 0
+  rm -f -- "$STATE/journal" "$STATE/journal.back"
+  record recovered damaged "$GEN"
+  return 1
 }
 
 recover_back() {

@@ -131,7 +131,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
   phase("read");
 
   const parts = partReader(project.value, hashes, b3, readAtMs);
-  const tools = makeTools(root, hashes, parts, b3);
+  const tools = makeTools(request, hashes, parts, b3);
   const temporary = join(layout.treesFolder, ".new") as AbsPath;
   rmSync(temporary, { recursive: true, force: true });
   mkdirSync(temporary, { recursive: true });
@@ -297,7 +297,7 @@ function settled(
   };
 }
 
-function makeTools(root: AbsPath, hashes: SourceHashes, parts: Parts, b3: Blake3): Tools {
+function makeTools(request: BuildRequest, hashes: SourceHashes, parts: Parts, b3: Blake3): Tools {
   let rendering: Promise<Renderer> | undefined;
   let bundling: Promise<Bundler> | undefined;
   return {
@@ -309,7 +309,7 @@ function makeTools(root: AbsPath, hashes: SourceHashes, parts: Parts, b3: Blake3
       return rendering;
     },
     bundler: () => {
-      bundling ??= import("./bundle.ts").then((m) => m.bundler(root));
+      bundling ??= import("./bundle.ts").then((m) => m.bundler(request.root, request.builtInLayers));
       return bundling;
     },
   };

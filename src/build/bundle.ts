@@ -21,8 +21,12 @@ export interface Bundler {
   bundle(source: { readonly file: AbsPath; readonly display: string }): Result<Bundled>;
 }
 
-/** `root` is the repository: paths in the output are relative to it, so that the bytes are the same on any host. */
-export function bundler(root: AbsPath): Bundler {
+/**
+ * `root` is the repository: paths in the output are relative to it, so that the bytes are the same on any host. Refuses what
+ * lies neither there nor with the built-in layers: another host would not have it.
+ */
+export function bundler(root: AbsPath, builtInLayers: AbsPath): Bundler {
+  const help = "correct the program; its imports must resolve inside the repository";
   return {
     bundle: (source) => {
       let result: BuildResult<{ write: false; metafile: true }>;
@@ -53,7 +57,7 @@ export function bundler(root: AbsPath): Bundler {
                   column: m.location.column + 1,
                 }
               : { file: source.display },
-            help: "correct the program; its imports must resolve inside the repository",
+            help,
           }),
         );
         return failure(
@@ -66,6 +70,19 @@ export function bundler(root: AbsPath): Bundler {
         .map((file) => join(root, file))
         .filter((file) => file !== source.file)
         .sort();
+      const strange = [source.file, ...inputs].find(
+        (file) => !file.startsWith(`${root}/`) && !file.startsWith(`${builtInLayers}/`),
+      );
+      if (strange !== undefined) {
+        const place = { file: source.display };
+        return failure(
+          problem("program-broken", "imports a file outside the repository", {
+            place,
+            notes: [strange],
+            help,
+          }),
+        );
+      }
       const links = linksFollowed(result.metafile, root);
       return success({ data: result.outputFiles[0]?.contents ?? new Uint8Array(), inputs, links });
     },

@@ -53,7 +53,7 @@ interface Affected {
 export async function quickBuild(
   request: BuildRequest,
   differences: Differences,
-  makeTools: (root: AbsPath, hashes: SourceHashes, parts: Parts, b3: Blake3) => Tools,
+  makeTools: (request: BuildRequest, hashes: SourceHashes, parts: Parts, b3: Blake3) => Tools,
 ): Promise<Result<BuildResult> | undefined> {
   const startedAt = performance.now();
   const readAtMs = Date.now();
@@ -83,7 +83,7 @@ export async function quickBuild(
   const b3 = await blake3();
   const hashes = sourceHashes({}, b3);
   const parts = partReader(project.value, hashes, b3, readAtMs);
-  const tools = makeTools(root, hashes, parts, b3);
+  const tools = makeTools(request, hashes, parts, b3);
 
   const temporary = join(layout.treesFolder, ".new") as AbsPath;
   rmSync(temporary, { recursive: true, force: true });

@@ -28,9 +28,12 @@ export class MissingName extends Error {
   }
 }
 
+/** Undefined: below a name that a fact path can't hold; the whole value above it is recorded. */
+type FactPath = string | undefined;
+
 interface Wrapped {
   readonly value: object;
-  readonly path: string;
+  readonly path: FactPath;
 }
 
 export interface Scope {
@@ -52,13 +55,13 @@ export function templateScope(
 ): Scope {
   const behind = new WeakMap<object, Wrapped>();
 
-  const recordWhole = (path: string, value: unknown): void => {
-    log.set(path, `=${hashText(canonicalJson(value))}`);
+  const recordWhole = (path: FactPath, value: unknown): void => {
+    if (path !== undefined) log.set(path, `=${hashText(canonicalJson(value))}`);
   };
-  const recordShape = (path: string, value: object): void => {
-    if (!log.has(path)) log.set(path, Array.isArray(value) ? "list" : "object");
+  const recordShape = (path: FactPath, value: object): void => {
+    if (path !== undefined && !log.has(path)) log.set(path, Array.isArray(value) ? "list" : "object");
   };
-  const give = (value: unknown, path: string): unknown => {
+  const give = (value: unknown, path: FactPath): unknown => {
     if (value === null || typeof value !== "object") {
       recordWhole(path, value);
       return value;
@@ -66,20 +69,24 @@ export function templateScope(
     recordShape(path, value);
     return wrap(value, path);
   };
-  const wrap = (value: object, path: string): object => {
-    const below = (name: string): string => (path === "" ? name : `${path}.${name}`);
+  const wrap = (value: object, path: FactPath): object => {
+    const below = (name: string): FactPath =>
+      path === undefined || name.includes(".") ? undefined : path === "" ? name : `${path}.${name}`;
     const proxy = new Proxy(value, {
       get: (target, key) => {
         if (typeof key === "symbol") return Reflect.get(target, key);
         const { name, mark, optional } = decode(key);
+        const inside = below(name);
+        // `a.b` as one key and as two would be one fact path.
+        if (name.includes(".")) recordWhole(path, target);
         if (!Object.hasOwn(target, name)) {
           if (mark === undefined) return Array.isArray(target) ? Reflect.get(target, name) : undefined;
-          log.set(below(name), "absent");
+          if (inside !== undefined) log.set(inside, "absent");
           if (optional) return undefined;
-          throw new MissingName(below(name), mark);
+          throw new MissingName(inside ?? `${path ?? ""}.[${name}]`, mark);
         }
         if (Array.isArray(target)) recordWhole(path, target);
-        return give(Reflect.get(target, name), below(name));
+        return give(Reflect.get(target, name), inside);
       },
       has: (target, key) =>
         typeof key === "symbol" ? Reflect.has(target, key) : Object.hasOwn(target, decode(key).name),

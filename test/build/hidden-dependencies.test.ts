@@ -198,3 +198,37 @@ test("facts that are a link to another file are read anew when that file changes
     },
     edit: put("shared/m.env", "A=2\n"),
   }));
+
+test("a program that imports a file outside the repository is refused; one inside is taken", async () => {
+  const scratch = temporaryFolder("outside");
+  try {
+    const root = join(scratch, "repository") as AbsPath;
+    const program = (from: string): Files => ({
+      "layers/a/libexec/tool.ts": `import { w } from "${from}";\nconsole.log(w);\n`,
+    });
+    const word = 'export const w = "one";\n';
+    writeFiles(scratch, { "word.ts": word });
+    writeFiles(root, {
+      ...MACHINE,
+      ...program("../../../../word.ts"),
+      "lab.ini": "[lab]\n",
+      "shared/word.ts": word,
+    });
+    const request: BuildRequest = {
+      root,
+      builtInLayers: join(scratch, "none") as AbsPath,
+      machines: [],
+      facts: new Map(),
+      tool: "test",
+      fromNothing: false,
+    };
+    const refused = await build(request);
+    assert.ok(!refused.ok);
+    assert.equal(refused.problems[0]?.code, "program-broken");
+    assert.deepEqual(refused.problems[0]?.notes, [join(scratch, "word.ts")]);
+    writeFiles(root, program("../../../shared/word.ts"));
+    assert.ok((await build(request)).ok);
+  } finally {
+    rmSync(scratch, { recursive: true });
+  }
+});

@@ -265,3 +265,14 @@ test("a template that changed between two machines is compiled anew, so that its
   assert.equal(render("one"), "one");
   assert.equal(render("two"), "two");
 });
+
+test("a key with a dot in it depends on the whole value that holds it, and is no other fact's path", () => {
+  const facts = { net: { "a.b": 1, a: { b: 1 } } };
+  const result = rendering("{{net.[a.b]}}", facts);
+  if (!result.ok) assert.fail(formatDiagnostic(result.problem));
+  assert.deepEqual([...result.reads.keys()], ["net"]);
+  const token = result.reads.get("net") ?? "absent";
+  const short = (text: string): string => hash(text).slice(0, 16);
+  assert.equal(tokenNow(facts, "net", token, short), token);
+  assert.notEqual(tokenNow({ net: { "a.b": 2, a: { b: 1 } } }, "net", token, short), token);
+});

@@ -139,7 +139,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
   const prepared: { prepared: PreparedMachine; tree: OutputTree; machine: Machine }[] = [];
   for (const { machine, outputs } of overlays) {
     const before = state?.machines[machine.name];
-    const tree = outputTree(layout.tree(machine.name), temporary, twins, b3);
+    const tree = outputTree(layout.tree(machine.name), temporary, twins, b3, request.dryRun);
     const machineFacts = facts.value.get(machine.name);
     if (!machineFacts) throw new Error(`no facts were read for ${machine.name}`);
     const p = await prepareMachine({ machine, outputs, facts: machineFacts, before }, tree, tools, problems);

@@ -51,10 +51,24 @@ export interface OutputTree {
   examined(path: RelPath, record: OutputRecord): Signature;
 }
 
-/** `temporary` must be on the file system of `root`. `twins` is shared by all trees of a run. */
-export function outputTree(root: AbsPath, temporary: AbsPath, twins: TwinIndex, b3: Blake3): OutputTree {
+/**
+ * `temporary` must be on the file system of `root`. `twins` is shared by all trees of a run. Puts folders at and above the
+ * root where something else stands, unless it is only to be looked at: then such a tree counts as not there.
+ */
+export function outputTree(
+  root: AbsPath,
+  temporary: AbsPath,
+  twins: TwinIndex,
+  b3: Blake3,
+  lookOnly = false,
+): OutputTree {
+  let absent = false;
   for (const folder of [dirname(dirname(root)), dirname(root), root]) {
     const there = lookAt(folder);
+    if (lookOnly) {
+      absent ||= !there?.isDirectory();
+      continue;
+    }
     if (there && !there.isDirectory()) rmSync(folder);
     if (!there?.isDirectory()) mkdirSync(folder);
   }
@@ -116,6 +130,7 @@ export function outputTree(root: AbsPath, temporary: AbsPath, twins: TwinIndex, 
   return {
     root,
     condition: (path, record) => {
+      if (absent) return "missing";
       if (badFolders.size > 0 && foldersAbove(path).some((f) => badFolders.has(f))) return "missing";
       const stats = folderStats.has(path) ? folderStats.get(path) : lookAt(at(path));
       if (!stats) {
@@ -131,6 +146,7 @@ export function outputTree(root: AbsPath, temporary: AbsPath, twins: TwinIndex, 
     },
     strangers: (records) => {
       const out: RelPath[] = [];
+      if (absent) return out;
       const walk = (folder: string): void => {
         for (const item of readdirSync(at(folder), { withFileTypes: true })) {
           const path = folder === "" ? item.name : `${folder}/${item.name}`;

@@ -8,6 +8,7 @@ import type { AbsPath, RelPath } from "../paths.ts";
 import type { Differences } from "./fresh.ts";
 import { NUMBERS_PER_PATH, USERS, USERS_UNKNOWN } from "./fresh-record.ts";
 import type { OutputTree } from "./output-tree.ts";
+import { isLeftover } from "./read-tree.ts";
 import { isRacy, lookAt, type Signature, signatureOf } from "./signature.ts";
 import { type MachineState, recordOf } from "./state.ts";
 
@@ -71,7 +72,7 @@ function sameNames(root: AbsPath, folder: string, { paths, numbers, head }: Diff
     // Absent paths are recorded, too.
     if (inside && !ignored.has(name) && numbers[i * NUMBERS_PER_PATH] !== -1) expected.add(name);
   }
-  const present = readdirSync(join(root, folder)).filter((name) => !ignored.has(name));
+  const present = readdirSync(join(root, folder)).filter((name) => !ignored.has(name) && !isLeftover(name));
   return present.length === expected.size && present.every((name) => expected.has(name));
 }
 

@@ -14,6 +14,14 @@ import type { SourceEntry, SourceTree } from "./source.ts";
 /** Names at a layer's root that describe it and are not shipped. */
 const NOT_SHIPPED = new Set(["layer.ini", "machine.ini", "README.md", "_partials"]);
 
+/** What editors, file managers and Git leave beside files; no one means it to be part of a machine. */
+const LEFTOVER = /^(\.git|\.DS_Store|4913|.*~|\..*\.sw[a-p]|#.*#|\.#.*)$/;
+
+/** True for a name that never becomes part of a tree. Pure. */
+export function isLeftover(name: string): boolean {
+  return LEFTOVER.test(name);
+}
+
 export interface TreeReader {
   /** The tree of one layer's or machine's folder; read once, then remembered. */
   read(folder: AbsPath, display: string, layer: LayerName | "machine"): SourceTree;
@@ -52,7 +60,7 @@ export function treeReader(boundaries: readonly AbsPath[], readAtMs: number): Tr
     out: SourceEntry[],
   ): void => {
     for (const name of readdirSync(folder)) {
-      if (prefix === "" && NOT_SHIPPED.has(name)) continue;
+      if ((prefix === "" && NOT_SHIPPED.has(name)) || isLeftover(name)) continue;
       if (name.includes("\ufffd")) {
         const place = { file: display };
         problems.push(describe({ kind: "bad-path", fault: "not-utf8", path: prefix + name, place }));

@@ -59,6 +59,11 @@ const timeout: OptionSpec = {
   placeholder: "SECONDS",
   help: "give up on connecting after so long (default 10)",
 };
+const takeOver: OptionSpec = {
+  name: "take-over",
+  kind: "flag",
+  help: "replace files on the machine that labctl did not make, and another machine's tree",
+};
 const noConfirm: OptionSpec = {
   name: "no-confirm",
   kind: "flag",
@@ -127,7 +132,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     args: "<machine…>",
     summary: "say what a push would do, and why; exit 0: nothing, 2: changes",
     arity: [1, Number.POSITIVE_INFINITY],
-    options: [fact, ...remote, json, quiet],
+    options: [takeOver, fact, ...remote, json, quiet],
     load: () => import("./plan.ts"),
   },
   {
@@ -143,6 +148,7 @@ export const COMMANDS: readonly CommandSpec[] = [
         placeholder: "N",
         help: "so many machines at once (default 8)",
       },
+      takeOver,
       noConfirm,
       confirmSeconds,
       message,

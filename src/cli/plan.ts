@@ -33,7 +33,10 @@ export const run: CommandRun = async (args) => {
         `${machine.name}: ${eventLine({ kind: "connected", label: transport.value.label, ms: performance.now() - startedAt })}`,
       );
     try {
-      const survey = await surveyMachine(transport.value, machine.name, wanted, named.value.known, () => {});
+      const survey = await surveyMachine(transport.value, machine.name, wanted, named.value.known, () => {}, {
+        stage: false,
+        takeOver: args.flag("take-over"),
+      });
       if (!survey.ok) {
         printDiagnostics(survey.problems);
         return EXIT.failed;

@@ -67,7 +67,10 @@ async function pushOne(
   onEvent({ kind: "connected", label: transport.value.label, ms: performance.now() - startedAt });
   try {
     if (args.flag("dry-run")) {
-      const survey = await surveyMachine(transport.value, machine.name, wanted, named.known, onEvent);
+      const survey = await surveyMachine(transport.value, machine.name, wanted, named.known, onEvent, {
+        stage: false,
+        takeOver: args.flag("take-over"),
+      });
       if (!survey.ok) {
         printDiagnostics(survey.problems);
         return EXIT.failed;
@@ -129,6 +132,7 @@ async function pushBuilt(
     confirmSeconds: waits,
     keep: KEEP_GENERATIONS,
     who: whoAmI(),
+    takeOver: args.flag("take-over"),
     meta,
     reconnect: () => connectTo(machine, { ...options, acceptNew: false }),
   };

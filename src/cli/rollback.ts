@@ -80,6 +80,7 @@ export const run: CommandRun = async (args) => {
         confirmSeconds: waits,
         keep: KEEP_GENERATIONS,
         who: whoAmI(),
+        takeOver: false,
         meta: {
           rollback: String(target.value.number),
           message: message ?? `rollback to generation ${target.value.number}`,

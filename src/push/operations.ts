@@ -10,6 +10,8 @@ export interface CommitSettings {
   readonly keep: number;
   /** Written to the generation's `meta`: commit, message and so on; control characters in values become blanks. */
   readonly meta: Readonly<Record<string, string>>;
+  /** Replace what stands in the way and is not labctl's. */
+  readonly takeOver?: boolean;
 }
 
 /** Paths whose content must be staged first. Pure. */
@@ -35,7 +37,7 @@ export function operationLines(plan: PushPlan, to: GenerationId, settings: Commi
   const drifted = new Set(plan.drifted);
   for (const f of plan.files)
     if (f.before && drifted.has(f.path) && f.before.type !== "dir") lines.push(`meta\tdrifted\t${f.path}`);
-  for (const f of plan.files) lines.push(...fileLines(f));
+  for (const f of plan.files) lines.push(...fileLines(f, settings.takeOver === true));
   if (plan.daemonReload) lines.push("daemon-reload");
   for (const t of plan.triggers) lines.push(["trigger", t.name, ...t.files].join("\t"));
   // No action is an action that the machine need not hear of.
@@ -46,11 +48,13 @@ export function operationLines(plan: PushPlan, to: GenerationId, settings: Commi
   return `${lines.join("\n")}\n`;
 }
 
-function fileLines(f: FileChange): string[] {
+function fileLines(f: FileChange, takeOver: boolean): string[] {
   const { after, before, path } = f;
   if (!after) return [before?.type === "dir" ? `rmdir\t${path}` : `del\t${path}`];
   const attributes = `${after.mode.toString(8).padStart(4, "0")}\t${after.owner}\t${after.group}\t${path}`;
+  const adopt = takeOver && f.change === "added" ? "\tadopt" : "";
+  // A folder that was there before labctl stays as its owner made it, whoever takes the files in it over.
   if (after.type === "dir") return [`dir\t${attributes}`];
   if (f.change === "attributes") return [`attr\t${attributes}`];
-  return before?.type === "dir" ? [`rmdir\t${path}`, `put\t${attributes}`] : [`put\t${attributes}`];
+  return before?.type === "dir" ? [`rmdir\t${path}`, `put\t${attributes}`] : [`put\t${attributes}${adopt}`];
 }

@@ -60,7 +60,17 @@ export type PushProblem =
       readonly kept: readonly number[];
       readonly current: number;
     }
+  | { readonly kind: "foreign-files"; readonly machine: string; readonly paths: readonly string[] }
+  | {
+      readonly kind: "other-machine";
+      readonly machine: string;
+      readonly label: string;
+      readonly other: string;
+    }
   | { readonly kind: "never-pushed"; readonly machine: string };
+
+/** More files than this are counted, not listed. */
+const FOREIGN_SHOWN = 20;
 
 /** What the machine is left with, by the remote program's last word. */
 const LEFT: Readonly<Record<string, string>> = {
@@ -165,6 +175,27 @@ export function describe(p: PushProblem): Diagnostic {
               : `it can go to: ${p.kept.join(", ")}; it is at ${p.current}`,
           ],
           help: `\`labctl generations ${p.machine}\` lists them`,
+        },
+      );
+    case "foreign-files": {
+      const shown = p.paths.slice(0, FOREIGN_SHOWN).map((path) => `${TREE_ROOT}/${path}`);
+      const more = p.paths.length - shown.length;
+      return problem(
+        "foreign-file",
+        `machine \`${p.machine}\` has ${p.paths.length === 1 ? "a file" : `${p.paths.length} files`} in the way that labctl did not make`,
+        {
+          notes: [...shown, ...(more > 0 ? [`and ${more} more`] : []), "nothing on the machine changed"],
+          help: "move them away on the machine, rename the files in the layers, or push with --take-over to replace them",
+        },
+      );
+    }
+    case "other-machine":
+      return problem(
+        "other-machine",
+        `${p.label} carries the tree of machine \`${p.other}\`, not of \`${p.machine}\``,
+        {
+          notes: ["nothing on the machine changed"],
+          help: `correct \`host\` in machines/${p.machine}/machine.ini; if the machine was renamed, push once with --take-over`,
         },
       );
     case "never-pushed":
@@ -288,10 +319,11 @@ function describeRemote(p: Extract<PushProblem, { kind: "remote" }>): Diagnostic
         "see `systemctl status` there, or push with --no-confirm",
       );
     case "not-waiting":
-      return word(
-        `generation ${p.detail.split(" ")[0]} ${on} no longer waits for a confirmation`,
-        "the machine took the change back in the meantime; push again",
-      );
+      // The detail is `generation N ID` of what stands now; the state's usual wording would be wrong.
+      return problem(p.code, `the confirmation came too late ${on}: it has taken the change back`, {
+        notes: [`it is at ${p.detail.split(" ").slice(0, 2).join(" ")} again`],
+        help: "see what made the push slow; --confirm-seconds gives it more time",
+      });
     case "not-kept":
       return word(
         `the machine no longer keeps the old content of ${p.detail}`,

@@ -17,7 +17,7 @@ import type { RemoteRecord } from "./records.ts";
 import { sendFiles } from "./rsync.ts";
 import { callRemote, type RemoteAnswer, STATE, shellQuote } from "./session.ts";
 import { asRoot, needsSudo } from "./sudo.ts";
-import { type Survey, surveyMachine, type WantedTree } from "./survey.ts";
+import { dropStage, type Survey, surveyMachine, type WantedTree } from "./survey.ts";
 import type { Transport } from "./transport.ts";
 
 /** Long enough for a cold `apt-get` over a slow line. */
@@ -28,6 +28,8 @@ export interface PushSettings extends CommitSettings {
   readonly who: string;
   /** Opens another connection, to prove that the machine can still be reached. */
   readonly reconnect: () => Promise<Result<Transport>>;
+  /** Replace files that labctl did not make, and another machine's tree. */
+  readonly takeOver: boolean;
 }
 
 /** How files get into the stage folder. */
@@ -47,7 +49,10 @@ export async function pushTree(
   onEvent: OnPushEvent,
 ): Promise<Result<PushOutcome>> {
   const startedAt = performance.now();
-  const survey = await surveyMachine(transport, machine, wanted, known, onEvent);
+  const survey = await surveyMachine(transport, machine, wanted, known, onEvent, {
+    stage: true,
+    takeOver: settings.takeOver,
+  });
   if (!survey.ok) return survey;
   const manifestText = readFileSync(wanted.manifestFile, "utf8");
   const stage: StageFiles = async (_plan, session, paths) => {
@@ -77,8 +82,31 @@ export async function pushTree(
   return outcome;
 }
 
-/** Everything after the plan, for pushes and rollbacks alike. */
+/** Everything after the plan, for pushes and rollbacks alike. A push that commits nothing leaves no stage behind. */
 export async function carryOut(
+  transport: Transport,
+  machine: string,
+  survey: Survey,
+  stage: StageFiles,
+  settings: PushSettings,
+  onEvent: OnPushEvent,
+  startedAt: number,
+): Promise<Result<PushOutcome>> {
+  const begin = async (): Promise<Result<unknown>> =>
+    survey.staged ? success(undefined) : callRemote(transport, machine, "stage-begin", [survey.session]);
+  let used = survey.staged;
+  const stageBegun: StageFiles = async (plan, session, paths) => {
+    const begun = await begin();
+    used = true;
+    return begun.ok ? stage(plan, session, paths) : begun;
+  };
+  const outcome = await commitPlan(transport, machine, survey, stageBegun, settings, onEvent, startedAt);
+  const committed = outcome.ok && outcome.value.generation > (survey.plan.from?.number ?? 0);
+  if (used && !committed) await dropStage(transport, machine, survey.session);
+  return outcome;
+}
+
+async function commitPlan(
   transport: Transport,
   machine: string,
   { plan, session }: Survey,

@@ -16,7 +16,7 @@ import type { RollbackTarget } from "./rollback-target.ts";
 import { sendFiles } from "./rsync.ts";
 import { callRemote, STATE } from "./session.ts";
 import { needsSudo } from "./sudo.ts";
-import { type Survey, surveyMachine } from "./survey.ts";
+import { LOOK_ONLY, type Survey, surveyMachine } from "./survey.ts";
 import type { Transport } from "./transport.ts";
 
 /** What going back would do. */
@@ -46,6 +46,7 @@ export async function planRollback(
     },
     known,
     onEvent,
+    LOOK_ONLY,
   );
 }
 

@@ -38,7 +38,19 @@ export interface Survey {
   readonly plan: PushPlan;
   readonly probe: Probe;
   readonly session: string;
+  /** The stage folder stands already. */
+  readonly staged: boolean;
 }
+
+export interface SurveyOptions {
+  /** Have the probe make the stage folder where changes are to be expected: it spares a round trip. */
+  readonly stage: boolean;
+  /** Files in the way, and a machine that carries another machine's tree, are no refusal. */
+  readonly takeOver: boolean;
+}
+
+/** Looks, and refuses what push would refuse. */
+export const LOOK_ONLY: SurveyOptions = { stage: false, takeOver: false };
 
 /** `before` of the machine's generation as far as this host knows it. */
 interface Before {
@@ -46,16 +58,38 @@ interface Before {
   readonly manifest: Manifest | undefined;
 }
 
-/** Makes the plan over an open connection. Changes nothing on the machine but an empty stage folder. */
+/** Makes the plan over an open connection. Changes nothing on the machine but, if asked, an empty stage folder. */
 export async function surveyMachine(
   transport: Transport,
   machine: string,
   wanted: WantedTree,
   known: KnownTrees,
   onEvent: OnPushEvent,
+  options: SurveyOptions,
+): Promise<Result<Survey>> {
+  const session = newSessionName();
+  const staged = options.stage && known.lastSeen(machine) !== wanted.id;
+  const survey = await look(transport, machine, wanted, known, onEvent, options, session, staged);
+  if (!survey.ok && staged) await dropStage(transport, machine, session);
+  return survey;
+}
+
+/** Whether it works changes nothing: a later push would do it after an hour. */
+export async function dropStage(transport: Transport, machine: string, session: string): Promise<void> {
+  await callRemote(transport, machine, "stage-drop", [session], { timeoutMs: 5000 });
+}
+
+async function look(
+  transport: Transport,
+  machine: string,
+  wanted: WantedTree,
+  known: KnownTrees,
+  onEvent: OnPushEvent,
+  options: SurveyOptions,
+  session: string,
+  staged: boolean,
 ): Promise<Result<Survey>> {
   const startedAt = performance.now();
-  const session = newSessionName();
   const builtTexts = wanted.folder
     ? readBuiltTexts(wanted.manifest, wanted.folder)
     : (wanted.texts ?? new Map<string, string>());
@@ -76,7 +110,7 @@ export async function surveyMachine(
     transport,
     machine,
     wanted,
-    session,
+    staged ? session : undefined,
     before.manifest ? before.id : undefined,
     asked,
   );
@@ -94,6 +128,10 @@ export async function surveyMachine(
     if (probe.generation && !before.manifest)
       return failure(describe({ kind: "bad-probe", machine, label: transport.label }));
   }
+  if (before.manifest && before.manifest.machine !== wanted.manifest.machine && !options.takeOver)
+    return failure(
+      describe({ kind: "other-machine", machine, label: transport.label, other: before.manifest.machine }),
+    );
   const drifted = driftedPaths(probe, before.manifest);
   for (const path of lostPaths(drifted, before.manifest, wanted)) {
     drifted.delete(path);
@@ -111,10 +149,16 @@ export async function surveyMachine(
   changes = diffTrees(before.manifest, wanted.manifest, drifted).map((change) =>
     explained(change, wanted, drifted),
   );
+  if (!options.takeOver) {
+    const taken = await occupiedPaths(transport, machine, changes);
+    if (!taken.ok) return taken;
+    if (taken.value.length > 0)
+      return failure(describe({ kind: "foreign-files", machine, paths: taken.value }));
+  }
   const now = ask();
   if (now.some((unit) => !asked.includes(unit))) {
     asked = now;
-    const again = await probeMachine(transport, machine, wanted, session, probe.generation?.id, asked);
+    const again = await probeMachine(transport, machine, wanted, undefined, probe.generation?.id, asked);
     if (!again.ok) return again;
     if (again.value.generation?.id !== probe.generation?.id) {
       return failure(
@@ -142,7 +186,7 @@ export async function surveyMachine(
     after,
   });
   onEvent({ kind: "planned", plan, ms: performance.now() - startedAt });
-  return success({ plan, probe, session });
+  return success({ plan, probe, session, staged });
 }
 
 function unitsToAsk(
@@ -159,7 +203,7 @@ async function probeMachine(
   transport: Transport,
   machine: string,
   wanted: WantedTree,
-  session: string,
+  session: string | undefined,
   knownId: GenerationId | undefined,
   units: readonly string[],
 ): Promise<Result<Probe>> {
@@ -170,7 +214,8 @@ async function probeMachine(
     .map((l) => `${l}\n`)
     .join("");
   // Any other id makes the machine send its manifest.
-  const args = ["--stage", session, "--manifest-unless", knownId ?? "none", "--stdin"];
+  const stage = session === undefined ? [] : ["--stage", session];
+  const args = [...stage, "--manifest-unless", knownId ?? "none", "--stdin"];
   const answer = await callRemote(transport, machine, "probe", args, { data, timeoutMs: 60_000 });
   if (!answer.ok) return answer;
   const [first] = answer.value.problems;
@@ -234,4 +279,23 @@ async function fetchTexts(
 
 function explained(change: FileChange, { cause }: WantedTree, drifted: ReadonlySet<string>): FileChange {
   return cause === undefined || drifted.has(change.path) ? change : { ...change, cause };
+}
+
+/** Where a new file or link would take the place of one that labctl did not make. */
+async function occupiedPaths(
+  transport: Transport,
+  machine: string,
+  changes: readonly FileChange[],
+): Promise<Result<readonly string[]>> {
+  const added = changes.filter((c) => c.change === "added" && c.after?.type !== "dir").map((c) => c.path);
+  if (added.length === 0) return success([]);
+  const answer = await callRemote(transport, machine, "occupied", [], {
+    data: added.map((p) => `${p}\n`).join(""),
+  });
+  if (!answer.ok) return answer;
+  return success(
+    answer.value.records.flatMap((r) =>
+      r.name === "occupied" && r.fields[0] !== undefined ? [r.fields[0]] : [],
+    ),
+  );
 }

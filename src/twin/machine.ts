@@ -186,6 +186,8 @@ export class Machine {
       `--hostname=${setup.name}`,
       `--uuid=${this.uuid}`,
       "--capability=all",
+      // Containers share the host's clock: a machine that set it would set everyone's.
+      "--drop-capability=CAP_SYS_TIME",
       // Without bpf, systemd silently does not enforce IPAddressDeny= and its like.
       "--system-call-filter=bpf keyctl",
       "--resolv-conf=off",

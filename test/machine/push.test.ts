@@ -1,5 +1,7 @@
 /** A first push, a second one, the plan's contract, whose files are whose, and the stale bind: on real machines. */
 import assert from "node:assert/strict";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import test from "node:test";
 import type { Machine } from "../../src/twin/machine.ts";
 import { enterNamespaces, sharedBed } from "./bed-fixture.ts";
@@ -36,14 +38,15 @@ test("a file in the way that labctl did not make is refused before anything chan
     "mkdir -p /usr/local/opt/nginx/conf; echo mine >/usr/local/opt/nginx/conf/main.nginx",
   );
   const before = [await unitStates(machine), await liveContents(machine)] as const;
-  const pushed = await lab.expect(1, ["push", "demo", "-q"]);
-  assert.equal(
-    pushed.stderr,
-    `error[foreign-file] /usr/local/opt/nginx/conf/main.nginx on machine \`${machine.name === "p1" ? "demo" : "demo"}\` was not made by labctl
+  const refusal = `error[foreign-file] machine \`demo\` has a file in the way that labctl did not make
+  /usr/local/opt/nginx/conf/main.nginx
   nothing on the machine changed
-  help: move it away on the machine, or rename the file in the layer
-`,
-  );
+  help: move them away on the machine, rename the files in the layers, or push with --take-over to replace them
+`;
+  // What push would refuse, plan refuses.
+  assert.equal((await lab.expect(1, ["plan", "demo", "-q"])).stderr, refusal);
+  assert.equal((await lab.expect(1, ["push", "demo", "-q"])).stderr, refusal);
+  assert.equal(await inside(machine, "ls /usr/local/.labctl/stage 2>/dev/null | wc -l"), "0\n");
   assert.deepEqual(unitDifference(before[0], await unitStates(machine)), []);
   assert.deepEqual(await liveContents(machine), before[1]);
   await inside(machine, "rm -r /usr/local/opt");
@@ -178,7 +181,7 @@ test("a file replaced by a folder, and a folder by a file, on the machine: put b
     "cd /usr/local/opt/nginx/www; rm style.css; mkdir style.css; echo mine >style.css/mine",
   );
   const refused = await lab.expect(1, ["push", "demo", "-q"]);
-  assert.match(refused.stderr, /^error\[foreign-file\] \/usr\/local\/opt\/nginx\/www\/style.css/);
+  assert.match(refused.stderr, /^error\[foreign-file\][\s\S]*\/usr\/local\/opt\/nginx\/www\/style.css/);
   assert.equal(await inside(machine, "cat /usr/local/opt/nginx/www/style.css/mine"), "mine\n");
   await inside(machine, "rm -r /usr/local/opt/nginx/www/style.css");
   await lab.expect(0, ["push", "demo", "--no-confirm"]);
@@ -205,4 +208,32 @@ test("the stale bind: a push makes the new main.nginx count; control: rename and
   assert.equal(await type(), "text/renamed", "a restart reads the new one");
   await lab.expect(0, ["push", "demo", "--no-confirm"]);
   assert.equal(await type(), "text/pushed", "and a push puts back what drifted");
+});
+
+test("a machine whose records are lost, or that was renamed, is taken over only when that is asked for", async () => {
+  const { lab, machine } = await theMachine();
+  await lab.expect(0, ["push", "demo", "--no-confirm"]);
+  const whole = await liveContents(machine);
+  await inside(machine, "rm -r /usr/local/.labctl");
+  assert.match(
+    (await lab.expect(1, ["push", "demo", "-q"])).stderr,
+    /has \d+ files in the way[\s\S]* and \d+ more\n/,
+  );
+  await lab.expect(0, ["push", "demo", "--no-confirm", "--take-over"]);
+  assert.deepEqual(await liveContents(machine), whole);
+  assert.match((await lab.expect(0, ["push", "demo"])).stderr, /nothing to do/);
+  assert.equal(await inside(machine, "ls /usr/local/.labctl/stage | wc -l"), "0\n");
+
+  mkdirSync(join(lab.root, "machines/other"));
+  writeFileSync(
+    join(lab.root, "machines/other/machine.ini"),
+    `[machine]\nhost = ${machine.name}\nlayers = base\n`,
+  );
+  assert.equal(
+    (await lab.expect(1, ["push", "other", "-q"])).stderr,
+    `error[other-machine] root@${machine.name}:22 carries the tree of machine \`demo\`, not of \`other\`
+  nothing on the machine changed
+  help: correct \`host\` in machines/other/machine.ini; if the machine was renamed, push once with --take-over
+`,
+  );
 });

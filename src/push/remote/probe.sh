@@ -221,6 +221,28 @@ verb_list() {
   finish ok 0
 }
 
+# occupied: standard input lists tree paths that would be new; answers `occupied PATH` for each at which stands a file
+# that labctl does not own, or that lies behind a link.
+verb_occupied() {
+  local path
+  local -a list=()
+  mapfile -t list
+  read_owned
+  for path in "${list[@]}"; do
+    valid_path "$path" || continue
+    if through_link "$path" || [[ -z ${OWNED[$path]-} && (-e $ROOT/$path || -L $ROOT/$path) ]]; then
+      record occupied "$path"
+    fi
+  done
+  finish ok 0
+}
+
+# stage-drop SESSION: a push that will not commit takes its stage along, unless a journal may still need it.
+verb_stage_drop() {
+  if valid_session "${1-}" && [[ ! -e $STATE/journal ]]; then rm -rf -- "$STATE/stage/$1"; fi
+  finish ok 0
+}
+
 # manifests FIRST LAST: the manifest of every generation kept in that range, as `data manifest.N`.
 verb_manifests() {
   local n text

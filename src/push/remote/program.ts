@@ -19,7 +19,7 @@ const ALL = [
 ];
 
 /** Verbs that the short program knows (docs/remote-protocol.md). */
-const SHORT_VERBS = new Set(["probe", "read", "list", "stage-begin", "manifests"]);
+const SHORT_VERBS = new Set(["probe", "read", "list", "stage-begin", "stage-drop", "manifests", "occupied"]);
 
 const texts = new Map<string, string>();
 

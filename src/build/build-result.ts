@@ -15,6 +15,8 @@ export interface BuildRequest {
   readonly fromNothing: boolean;
   /** Plan only: nothing is written, and the generation printed is the one that stands. */
   readonly dryRun?: boolean;
+  /** Told now and then what is being done; for whoever shows it. */
+  readonly onProgress?: (what: string) => void;
 }
 
 export interface MachineBuild {

@@ -137,7 +137,8 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
   mkdirSync(temporary, { recursive: true });
   const twins: TwinIndex = new Map();
   const prepared: { prepared: PreparedMachine; tree: OutputTree; machine: Machine }[] = [];
-  for (const { machine, outputs } of overlays) {
+  for (const [i, { machine, outputs }] of overlays.entries()) {
+    request.onProgress?.(`planning ${machine.name} (${i + 1} of ${overlays.length})`);
     const before = state?.machines[machine.name];
     const tree = outputTree(layout.tree(machine.name), temporary, twins, b3, request.dryRun);
     const machineFacts = facts.value.get(machine.name);
@@ -167,7 +168,8 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
 
   const results: MachineBuild[] = [];
   const states: Record<string, MachineState> = { ...state?.machines };
-  for (const { prepared: p, tree, machine } of prepared) {
+  for (const [i, { prepared: p, tree, machine }] of prepared.entries()) {
+    request.onProgress?.(`writing ${machine.name} (${i + 1} of ${prepared.length})`);
     const t = performance.now();
     const executed = executeMachine(p, tree, tools, problems);
     if (problems.length > 0) return failure(...unique(problems));

@@ -5,7 +5,7 @@ import type { Result } from "../diagnostics.ts";
 import { success } from "../diagnostics.ts";
 import type { CommandRun, ParsedArguments } from "./commands.ts";
 import { EXIT } from "./exit.ts";
-import { formatMs, paint, printDiagnostics, printErr, printJson } from "./print.ts";
+import { formatMs, paint, printDiagnostics, printErr, printJson, progressLine } from "./print.ts";
 import { buildRequest } from "./request.ts";
 
 export const run: CommandRun = async (args) => {
@@ -41,7 +41,15 @@ export async function buildIfNeeded(request: BuildRequest): Promise<Result<Build
   const look = lookFresh(request);
   if (look.kind === "fresh") return success(look.result);
   const { build } = await import("../build/build.ts");
-  return build(request, look.kind === "differs" ? look.differences : undefined);
+  const progress = progressLine();
+  try {
+    return await build(
+      { ...request, onProgress: progress.show },
+      look.kind === "differs" ? look.differences : undefined,
+    );
+  } finally {
+    progress.end();
+  }
 }
 
 function report(result: BuildResult, args: ParsedArguments): void {

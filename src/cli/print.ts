@@ -41,6 +41,30 @@ function wantsColour(): boolean {
   return colour;
 }
 
+/** Work that takes less long shows no progress. */
+const PROGRESS_AFTER_MS = 500;
+
+/**
+ * Shows what is being done in one line that replaces itself, on a terminal only and only after half a second; `end` wipes
+ * the line before anything else is printed.
+ */
+export function progressLine(): { readonly show: (what: string) => void; readonly end: () => void } {
+  const startedAt = Date.now();
+  let shown = false;
+  return {
+    show: (what) => {
+      if (process.stderr.isTTY !== true || Date.now() - startedAt < PROGRESS_AFTER_MS) return;
+      const width = Math.max(20, (process.stderr.columns || 80) - 1);
+      writeAll(2, `\r\u001b[K${what.slice(0, width)}`);
+      shown = true;
+    },
+    end: () => {
+      if (shown) writeAll(2, "\r\u001b[K");
+      shown = false;
+    },
+  };
+}
+
 /** `12 ms`, `1.4 s`. Pure. */
 export function formatMs(ms: number): string {
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;

@@ -20,23 +20,9 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { TestContext } from "node:test";
+import { remoteProgram } from "../../src/push/remote/program.ts";
 
-const PARTS = [
-  "prelude",
-  "state",
-  "probe",
-  "plan",
-  "journal",
-  "apply",
-  "undo",
-  "commit",
-  "generations",
-  "main",
-];
-const folder = new URL("../../src/push/remote/", import.meta.url);
-export const PROGRAM: string = PARTS.map((part) => readFileSync(new URL(`${part}.sh`, folder), "utf8")).join(
-  "",
-);
+export const PROGRAM: string = remoteProgram("commit");
 
 /** `d 755`, `f 644 content` or `l target`, by path relative to the tree root; labctl's own folder left out. */
 export type Snapshot = Readonly<Record<string, string>>;

@@ -14,6 +14,7 @@ import {
   parseCidr,
   subnetOf,
 } from "../ipam/cidr.ts";
+import { escapeName, escapePath } from "../units/unit-escape.ts";
 import { canonicalJson } from "./template-scope.ts";
 
 /** Thrown by a helper for a wrong argument; `render.ts` adds the place. */
@@ -33,25 +34,12 @@ const escapes = {
     `"${text.replace(/[\\"]/g, "\\$&").replaceAll("\n", "\\n").replaceAll("\t", "\\t").replaceAll("%", "%%").replaceAll("$", "$$$$")}"`,
 };
 
-/** `systemd-escape` without options: `/` becomes `-`, all but `[A-Za-z0-9:_.]` becomes `\xNN`, a leading dot too (systemd.unit(5)). */
-export function systemdEscape(text: string): string {
-  let out = "";
-  for (const [i, byte] of Buffer.from(text).entries()) {
-    const char = String.fromCharCode(byte);
-    if (char === "/") out += "-";
-    else if (/[A-Za-z0-9:_.]/.test(char) && !(i === 0 && char === ".")) out += char;
-    else out += `\\x${byte.toString(16).padStart(2, "0")}`;
-  }
-  return out;
-}
-
-/** `systemd-escape --path`: repeated, leading and trailing slashes go first; the root is `-`. */
-export function systemdEscapePath(path: string): string {
-  const trimmed = path
-    .split("/")
-    .filter((part) => part !== "" && part !== ".")
-    .join("/");
-  return trimmed === "" ? "-" : systemdEscape(trimmed);
+/** A path that `systemd-escape --path` refuses is refused here, too. */
+function escapedPath(path: string): string {
+  const escaped = escapePath(path);
+  if (escaped === undefined)
+    throw new HelperFault(`\`systemd-escape-path\` takes no path with \`..\` in it: \`${path}\``);
+  return escaped;
 }
 
 function text(value: unknown, helper: string): string {
@@ -123,8 +111,8 @@ export function helperTable(b3: (text: string) => string): Readonly<Record<strin
     "env-quote": one("env-quote", escapes.envQuote),
     "shell-quote": one("shell-quote", escapes.shellQuote),
     "exec-quote": one("exec-quote", escapes.execQuote),
-    "systemd-escape": one("systemd-escape", systemdEscape),
-    "systemd-escape-path": one("systemd-escape-path", systemdEscapePath),
+    "systemd-escape": one("systemd-escape", escapeName),
+    "systemd-escape-path": one("systemd-escape-path", escapedPath),
     b3: ([value, digits]) => b3(text(value, "b3")).slice(0, typeof digits === "number" ? digits : 64),
     eq: ([a, b]) => a === b || (typeof a !== "object" && typeof b !== "object" && String(a) === String(b)),
     ne: ([a, b]) => !(a === b || (typeof a !== "object" && typeof b !== "object" && String(a) === String(b))),

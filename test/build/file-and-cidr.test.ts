@@ -50,6 +50,10 @@ for (const [template, message] of [
     '{{file "var/cache/build-state.json"}}',
     "there is no file `var/cache/build-state.json` in the repository",
   ],
+  [
+    '{{systemd-escape-path "/srv/../etc"}}',
+    "`systemd-escape-path` takes no path with `..` in it: `/srv/../etc`",
+  ],
   ["{{cidr-host NET 70000}}", "10.1.0.0/16 has no address number 70000"],
   ['{{cidr-network "010.0.0.0/8"}}', "`cidr-network` wants a prefix such as 10.0.0.0/24, not `010.0.0.0/8`"],
 ] as const) {

@@ -10,8 +10,6 @@ import type { Diagnostic, Place } from "../diagnostics.ts";
 import { problem } from "../diagnostics.ts";
 import { suggestion } from "../suggestion.ts";
 
-export { nearest, suggestion } from "../suggestion.ts";
-
 export interface IniSetting {
   readonly key: string;
   /** Trimmed; may be empty. */

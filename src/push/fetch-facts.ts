@@ -3,7 +3,7 @@ import type { Result } from "../diagnostics.ts";
 import { failure, problem } from "../diagnostics.ts";
 import { MAX_PROBE_BYTES, type ProbedFacts, readProbeAnswer } from "../facts/probe-answer.ts";
 import { factsProgram } from "./remote/program.ts";
-import { shellQuote } from "./session.ts";
+import { shellWord } from "./shell-word.ts";
 import type { Transport } from "./transport.ts";
 
 /** A machine that takes longer hangs on a dead file system, or worse. */
@@ -15,7 +15,7 @@ export async function fetchFacts(
   machine: string,
   packages: readonly string[],
 ): Promise<Result<ProbedFacts>> {
-  const answer = await transport.exec(["sh", "-s", "--", ...packages].map(shellQuote).join(" "), {
+  const answer = await transport.exec(["sh", "-s", "--", ...packages].map(shellWord).join(" "), {
     stdin: factsProgram(),
     maxStdoutBytes: MAX_PROBE_BYTES,
     timeoutMs: PROBE_TIMEOUT_MS,

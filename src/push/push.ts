@@ -15,7 +15,8 @@ import { describe } from "./problems.ts";
 import type { OnPushEvent, PushOutcome } from "./push-event.ts";
 import type { RemoteRecord } from "./records.ts";
 import { sendFiles } from "./rsync.ts";
-import { callRemote, type RemoteAnswer, STATE, shellQuote } from "./session.ts";
+import { callRemote, type RemoteAnswer, refusalOf, STATE } from "./session.ts";
+import { shellWord } from "./shell-word.ts";
 import { asRoot, needsSudo } from "./sudo.ts";
 import { dropStage, type Survey, surveyMachine, type WantedTree } from "./survey.ts";
 import type { Transport } from "./transport.ts";
@@ -175,7 +176,7 @@ async function sendManifest(
   text: string,
 ): Promise<Result<void>> {
   const root = asRoot(transport);
-  const line = [...root.words, "sh", "-c", shellQuote(`cat >${shellQuote(file)}`)].join(" ");
+  const line = [...root.words, "sh", "-c", shellWord(`cat >${shellWord(file)}`)].join(" ");
   const stdin = root.input + text;
   const result = await transport.exec(line, { stdin, maxStdoutBytes: 1024, timeoutMs: 120_000 });
   if (!result.ok) return result;
@@ -209,20 +210,7 @@ async function confirm(
   try {
     const answer = await callRemote(fresh.value, machine, "confirm", [String(number)], { timeoutMs: 20_000 });
     if (!answer.ok) return refused(answer.problems[0] as Diagnostic);
-    const [first] = answer.value.problems;
-    if (answer.value.done !== "ok") {
-      return failure(
-        describe({
-          kind: "remote",
-          machine,
-          verb: "confirm",
-          done: answer.value.done,
-          code: first?.code ?? "",
-          detail: first?.detail ?? "",
-          more: [],
-        }),
-      );
-    }
+    if (answer.value.done !== "ok") return failure(refusalOf(machine, "confirm", answer.value));
   } finally {
     await fresh.value.close();
   }
@@ -238,11 +226,11 @@ async function installPackages(
 ): Promise<Result<void>> {
   const startedAt = performance.now();
   const names = plan.packages.map((p) => p.name);
-  const install = `apt-get install -y -q --no-install-recommends -- ${names.map(shellQuote).join(" ")}`;
+  const install = `apt-get install -y -q --no-install-recommends -- ${names.map(shellWord).join(" ")}`;
   // A machine that never ran `apt-get update` knows no packages; then once more with fresh lists.
   const script = `export DEBIAN_FRONTEND=noninteractive; ${install} || { apt-get update -q && ${install}; }`;
   const root = asRoot(transport);
-  const command = [...root.words, "sh", "-c", shellQuote(`exec 2>&1 </dev/null; ${script}`)].join(" ");
+  const command = [...root.words, "sh", "-c", shellWord(`exec 2>&1 </dev/null; ${script}`)].join(" ");
   const result = await transport.exec(command, {
     stdin: root.input,
     maxStdoutBytes: 16 << 20,

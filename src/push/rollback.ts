@@ -14,7 +14,7 @@ import { carryOut, type PushSettings, type StageFiles } from "./push.ts";
 import type { OnPushEvent, PushOutcome } from "./push-event.ts";
 import type { RollbackTarget } from "./rollback-target.ts";
 import { sendFiles } from "./rsync.ts";
-import { callRemote, STATE } from "./session.ts";
+import { callRemote, refusalOf, STATE } from "./session.ts";
 import { needsSudo } from "./sudo.ts";
 import { LOOK_ONLY, type Survey, surveyMachine } from "./survey.ts";
 import type { Transport } from "./transport.ts";
@@ -93,20 +93,7 @@ export async function rollBack(
       data: lines.join(""),
     });
     if (!copied.ok) return copied;
-    const [first] = copied.value.problems;
-    if (copied.value.done !== "ok") {
-      return failure(
-        describe({
-          kind: "remote",
-          machine,
-          verb: "rollback",
-          done: copied.value.done,
-          code: first?.code ?? "",
-          detail: first?.detail ?? "",
-          more: [],
-        }),
-      );
-    }
+    if (copied.value.done !== "ok") return failure(refusalOf(machine, "rollback", copied.value));
     let bytes = 0;
     if (folder !== undefined) {
       const sent = await sendFiles(transport, {

@@ -1,6 +1,6 @@
 /** What can go wrong while files are sent, and its wording. Pure; must not know how rsync is run. */
 import { type Diagnostic, problem } from "../diagnostics.ts";
-import { shellWord } from "./ssh/problems.ts";
+import { shellWord } from "./shell-word.ts";
 
 /** `label` is the transport's; `folder` the remote destination. */
 export type RsyncProblem =

@@ -3,14 +3,15 @@
  * into a command line; must not know what verbs mean.
  */
 import { randomBytes } from "node:crypto";
-import type { Result } from "../diagnostics.ts";
+import type { Diagnostic, Result } from "../diagnostics.ts";
 import { failure, success } from "../diagnostics.ts";
 import type { Machine } from "../project/project.ts";
 import { describe } from "./problems.ts";
 import { parseRecords, RecordReader, type RemoteRecord } from "./records.ts";
 import { remoteProgram } from "./remote/program.ts";
+import { shellWord } from "./shell-word.ts";
 import { asRoot, unlockSudo, wantsPassword } from "./sudo.ts";
-import type { ConnectOptions, SshTarget, Transport } from "./transport.ts";
+import type { SshTarget, Transport } from "./transport.ts";
 
 export interface CallOptions {
   readonly data?: string;
@@ -25,9 +26,6 @@ export interface RemoteAnswer {
   /** `problem` records: code and detail. */
   readonly problems: readonly { readonly code: string; readonly detail: string }[];
 }
-
-/** Opens a connection; `src/push/ssh` has the real one. */
-export type Connect = (target: SshTarget, options: ConnectOptions) => Promise<Result<Transport>>;
 
 /** Where a machine keeps what labctl must remember there; `docs/remote-protocol.md` lists what. */
 export const STATE = "/usr/local/.labctl";
@@ -87,7 +85,7 @@ async function callOnce(
     ...args,
   ];
   const reader = new RecordReader();
-  const result = await transport.exec([...root.words, ...words.map(shellQuote)].join(" "), {
+  const result = await transport.exec([...root.words, ...words.map(shellWord)].join(" "), {
     stdin: root.input + program + (options.data ?? ""),
     maxStdoutBytes: MAX_ANSWER_BYTES,
     ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
@@ -122,7 +120,19 @@ async function callOnce(
   return success({ records, done, problems });
 }
 
-/** One word for the remote user's shell. Pure. */
-export function shellQuote(word: string): string {
-  return /^[A-Za-z0-9_./:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+/** A refusal by the remote program, worded by its first problem. Pure. */
+export function refusalOf(
+  machine: string,
+  verb: string,
+  { done, problems: [first] }: RemoteAnswer,
+): Diagnostic {
+  return describe({
+    kind: "remote",
+    machine,
+    verb,
+    done,
+    code: first?.code ?? "",
+    detail: first?.detail ?? "",
+    more: [],
+  });
 }

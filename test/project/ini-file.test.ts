@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
-import { nearest, parseIni, splitList } from "../../src/project/ini-file.ts";
+import { parseIni, splitList } from "../../src/project/ini-file.ts";
+import { nearest } from "../../src/suggestion.ts";
 
 const RUNS = { seed: 20260731, numRuns: 500 };
 

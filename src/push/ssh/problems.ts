@@ -3,6 +3,7 @@
  * that words it. Pure; must not know how a problem was found.
  */
 import { type Diagnostic, problem, warning } from "../../diagnostics.ts";
+import { shellWord } from "../shell-word.ts";
 import { describeKey, type PublicKey } from "./public-key.ts";
 
 /** A known_hosts line as far as wording needs it. */
@@ -272,9 +273,4 @@ function describeUnknownKey(p: SshProblem & { kind: "key-unknown" }): Diagnostic
 
 function through(via: string | undefined): string {
   return via === undefined ? "" : ` through ${via}`;
-}
-
-/** A word for a POSIX shell, quoted only where needed. Pure. */
-export function shellWord(text: string): string {
-  return /^[A-Za-z0-9_@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

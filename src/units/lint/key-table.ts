@@ -21,12 +21,6 @@ export function sectionKeys(section: string): Section | undefined {
   return parsed.get(section);
 }
 
-/** Every section of a unit file, `Unit` and `Install` first. Pure. */
-export function unitSections(): string[] {
-  parsed ??= parseTable(UNIT_KEYS);
-  return [...parsed.keys()];
-}
-
 /**
  * Reads the table's format: `[A B]` begins the keys that sections A and B share, `kind: Key +Key -Key` gives keys of a
  * kind, `+` for new and `-` for gone; a line that begins with a blank goes on with the kind before. Pure.

@@ -5,15 +5,12 @@ import type { Result } from "../diagnostics.ts";
 import { success } from "../diagnostics.ts";
 import type { CommandRun, ParsedArguments } from "./commands.ts";
 import { EXIT } from "./exit.ts";
-import { formatMs, paint, printDiagnostics, printErr, printJson, progressLine } from "./print.ts";
+import { formatMs, paint, printDiagnostics, printErr, printJson, progressLine, refuse } from "./print.ts";
 import { buildRequest } from "./request.ts";
 
 export const run: CommandRun = async (args) => {
   const request = buildRequest(args, args.positionals);
-  if (!request.ok) {
-    printDiagnostics(request.problems);
-    return request.problems.some((p) => p.code === "usage") ? EXIT.usage : EXIT.failed;
-  }
+  if (!request.ok) return refuse(request.problems);
   if (args.flag("watch")) {
     // A dry run that writes would be a lie, and so would one JSON document that never ends.
     const other = ["dry-run", "json"].find((name) => args.flag(name));

@@ -7,37 +7,25 @@ import { fetchFacts } from "../push/fetch-facts.ts";
 import type { ParsedArguments } from "./commands.ts";
 import { EXIT } from "./exit.ts";
 import { refuseUsage } from "./help.ts";
-import { findMachines, forEachMachine } from "./machines.ts";
-import { formatMs, printDiagnostics, printErr, printJson } from "./print.ts";
-import { connectOptions, connectTo } from "./remote.ts";
+import { forEachMachine } from "./machines.ts";
+import { formatMs, printErr, printJson, refuse } from "./print.ts";
+import { onConnection, startOnMachines } from "./start.ts";
 
 /** Each machine's file is replaced only if a fact in it changed, so that a probe of an unchanged machine changes nothing. */
 export async function probeMachines(args: ParsedArguments, patterns: readonly string[]): Promise<number> {
   if (patterns.length === 0) return refuseUsage("`facts probe` wants a machine", "facts");
-  const options = connectOptions(args);
-  const named = options.ok ? await findMachines(args, patterns) : options;
-  if (!options.ok || !named.ok) {
-    printDiagnostics(!options.ok ? options.problems : named.ok ? [] : named.problems);
-    return EXIT.failed;
-  }
-  const { root, machines } = named.value;
+  const start = await startOnMachines(args, "facts", patterns);
+  if (typeof start === "number") return start;
+  const { root, machines } = start.named;
   const probed: object[] = [];
-  const code = await forEachMachine(machines, 8, async (machine) => {
-    const transport = await connectTo(machine, options.value);
-    if (!transport.ok) {
-      printDiagnostics(transport.problems);
-      return EXIT.failed;
-    }
-    printDiagnostics(transport.warnings);
-    try {
+  const quiet = (): void => {};
+  const code = await forEachMachine(machines, 8, (machine) =>
+    onConnection(machine, start.options, quiet, async (transport) => {
       const startedAt = performance.now();
-      const facts = await fetchFacts(transport.value, machine.name, [
+      const facts = await fetchFacts(transport, machine.name, [
         ...new Set(machine.layers.flatMap((l) => l.packages)),
       ]);
-      if (!facts.ok) {
-        printDiagnostics(facts.problems);
-        return EXIT.failed;
-      }
+      if (!facts.ok) return refuse(facts.problems);
       const file = join(root, "facts", "probed", `${machine.name}.json`);
       const changed = changedNames(file, facts.value);
       probed.push({ machine: machine.name, changed, facts: facts.value });
@@ -50,10 +38,8 @@ export async function probeMachines(args: ParsedArguments, patterns: readonly st
         `${machine.name}: ${Object.keys(facts.value).length} facts in ${formatMs(performance.now() - startedAt)}, ${said}`,
       );
       return changed.length > 0 && args.flag("dry-run") ? EXIT.changes : EXIT.done;
-    } finally {
-      await transport.value.close();
-    }
-  });
+    }),
+  );
   if (args.flag("json")) printJson({ machines: probed });
   return code;
 }

@@ -9,7 +9,7 @@ import { selectMachines } from "../project/select-machines.ts";
 import type { CommandRun } from "./commands.ts";
 import { EXIT } from "./exit.ts";
 import { refuseUsage } from "./help.ts";
-import { printDiagnostics, printErr, printJson, printOut } from "./print.ts";
+import { printDiagnostics, printErr, printJson, printOut, refuse } from "./print.ts";
 import { buildRequest } from "./request.ts";
 
 export const run: CommandRun = async (args) => {
@@ -27,10 +27,7 @@ export const run: CommandRun = async (args) => {
     );
   const patterns = verb === "show" ? rest : rest.slice(1);
   const request = buildRequest(args, patterns);
-  if (!request.ok) {
-    printDiagnostics(request.problems);
-    return request.problems.some((p) => p.code === "usage") ? EXIT.usage : EXIT.failed;
-  }
+  if (!request.ok) return refuse(request.problems);
   const disk = projectDisk();
   const project = readProject(request.value.root, request.value.builtInLayers, disk);
   const machines = project.ok ? selectMachines(project.value.machines, patterns) : project;

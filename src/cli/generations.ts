@@ -3,27 +3,20 @@ import { printable } from "../diagnostics.ts";
 import { listGenerations } from "../push/generations.ts";
 import type { CommandRun } from "./commands.ts";
 import { EXIT } from "./exit.ts";
-import { findMachines } from "./machines.ts";
-import { printDiagnostics, printErr, printJson, printOut } from "./print.ts";
-import { connectOptions, connectTo } from "./remote.ts";
+import { refuseUsage } from "./help.ts";
+import { printErr, printJson, printOut, refuse } from "./print.ts";
+import { onConnection, startOnMachines } from "./start.ts";
 
 export const run: CommandRun = async (args) => {
-  const options = connectOptions(args);
-  const named = options.ok ? await findMachines(args, args.positionals) : options;
-  const machine = named.ok ? named.value.machines[0] : undefined;
-  const transport = options.ok && named.ok && machine ? await connectTo(machine, options.value) : named;
-  if (!options.ok || !named.ok || !transport.ok || !machine || !("exec" in transport.value)) {
-    printDiagnostics(
-      !options.ok ? options.problems : !named.ok ? named.problems : transport.ok ? [] : transport.problems,
-    );
-    return EXIT.failed;
-  }
-  try {
-    const list = await listGenerations(transport.value, machine.name);
-    if (!list.ok) {
-      printDiagnostics(list.problems);
-      return EXIT.failed;
-    }
+  const start = await startOnMachines(args, "generations", args.positionals);
+  if (typeof start === "number") return start;
+  const [machine, ...others] = start.named.machines;
+  if (!machine || others.length > 0)
+    return refuseUsage("`generations` wants one machine, since each has its own", "generations");
+  const quiet = (): void => {};
+  return onConnection(machine, start.options, quiet, async (transport) => {
+    const list = await listGenerations(transport, machine.name);
+    if (!list.ok) return refuse(list.problems);
     if (args.flag("json")) {
       const generations = list.value.map((g) => ({ ...g, drifted: [...g.drifted] }));
       printJson({ machine: machine.name, generations });
@@ -39,9 +32,7 @@ export const run: CommandRun = async (args) => {
       );
     }
     return EXIT.done;
-  } finally {
-    await transport.value.close();
-  }
+  });
 };
 
 /** UTC to the second; `-` for what is no time, since a machine may say anything. Pure. */

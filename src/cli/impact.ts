@@ -5,7 +5,7 @@ import { buildIfNeeded } from "./build.ts";
 import type { CommandRun } from "./commands.ts";
 import { EXIT } from "./exit.ts";
 import { refuseUsage } from "./help.ts";
-import { printDiagnostics, printErr, printJson, printOut } from "./print.ts";
+import { printErr, printJson, printOut, refuse } from "./print.ts";
 import { buildRequest } from "./request.ts";
 
 export const run: CommandRun = async (args) => {
@@ -15,19 +15,13 @@ export const run: CommandRun = async (args) => {
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name))
     return refuseUsage(`\`impact\` wants NAME=VALUE, not \`${setting}\``, "impact");
   const request = buildRequest(args, patterns);
-  if (!request.ok) {
-    printDiagnostics(request.problems);
-    return EXIT.failed;
-  }
+  if (!request.ok) return refuse(request.problems);
   // The trees as they stand now are what the other value is compared with.
   const now = await buildIfNeeded(request.value);
   const { build } = await import("../build/build.ts");
   const facts = new Map([...request.value.facts, [name, setting.slice(at + 1)]]);
   const foreseen = now.ok ? await build({ ...request.value, facts, dryRun: true }) : now;
-  if (!foreseen.ok) {
-    printDiagnostics(foreseen.problems);
-    return EXIT.failed;
-  }
+  if (!foreseen.ok) return refuse(foreseen.problems);
   const impact = impactOf(request.value.root, name, foreseen.value);
   if (args.flag("json")) {
     const machines = impact.map((m) => ({

@@ -1,6 +1,7 @@
 /** Printing for people and for programs: stdout holds data, stderr everything else; colour only where it is wanted. */
 import { writeSync } from "node:fs";
 import { type Diagnostic, formatDiagnostic } from "../diagnostics.ts";
+import { EXIT } from "./exit.ts";
 
 /** Writes a line to stdout. */
 export function printOut(text: string): void {
@@ -24,6 +25,12 @@ export function printDiagnostics(list: readonly Diagnostic[]): void {
     const head = /^(error|warning)\[[^\]]*\]/.exec(text)?.[0] ?? "";
     printErr(paint(d.severity === "error" ? "red" : "yellow", head) + text.slice(head.length));
   }
+}
+
+/** Prints problems; returns the exit code that they come to: wrong arguments have their own. */
+export function refuse(problems: readonly Diagnostic[]): number {
+  printDiagnostics(problems);
+  return problems.some((p) => p.code === "usage") ? EXIT.usage : EXIT.failed;
 }
 
 const CODES = { red: 31, green: 32, yellow: 33, blue: 34, bold: 1, dim: 2 } as const;

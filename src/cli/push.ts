@@ -1,6 +1,6 @@
 /** `labctl push`: builds, plans, and carries the plan out on each machine. */
 import { performance } from "node:perf_hooks";
-import { failure, problem, type Result } from "../diagnostics.ts";
+import { type Diagnostic, failure, problem, type Result } from "../diagnostics.ts";
 import type { Machine } from "../project/project.ts";
 import { isEmpty, planJson } from "../push/plan.ts";
 import { pushTree } from "../push/push.ts";
@@ -10,44 +10,31 @@ import type { ConnectOptions, Transport } from "../push/transport.ts";
 import type { CommandRun, ParsedArguments } from "./commands.ts";
 import { EXIT } from "./exit.ts";
 import { refuseUsage } from "./help.ts";
-import {
-  type BuiltMachine,
-  buildMachines,
-  findMachines,
-  forEachMachine,
-  type NamedMachines,
-  readWanted,
-} from "./machines.ts";
-import { formatMs, paint, printDiagnostics, printErr, printJson } from "./print.ts";
-import { confirmSeconds, connectOptions, connectTo, gitState, KEEP_GENERATIONS, whoAmI } from "./remote.ts";
+import { type BuiltMachine, forEachMachine, type NamedMachines, readWanted } from "./machines.ts";
+import { formatMs, paint, printDiagnostics, printErr, printJson, refuse } from "./print.ts";
+import { confirmSeconds, connectTo, gitState, KEEP_GENERATIONS, whoAmI, wholeNumber } from "./remote.ts";
 import { eventLine, planLines } from "./show-plan.ts";
+import { onConnection, type Start, startWithTrees } from "./start.ts";
+
+/** Machines that are pushed to at once, unless the command line says otherwise. */
+const DEFAULT_JOBS = 8;
 
 export const run: CommandRun = async (args) => {
-  const options = connectOptions(args);
-  const jobs = Number(args.value("jobs") ?? 8);
-  if (!Number.isInteger(jobs) || jobs < 1) return refuseUsage("--jobs wants a whole number from 1", "push");
+  const jobs = wholeNumber(args, "jobs", DEFAULT_JOBS, 1000);
+  if (typeof jobs === "string") return refuseUsage(jobs, "push");
   const waits = confirmSeconds(args);
   if (typeof waits === "string") return refuseUsage(waits, "push");
-  const named = options.ok ? await findMachines(args, args.positionals) : options;
-  const built = named.ok ? await buildMachines(args, named.value) : named;
-  if (!options.ok || !named.ok || !built.ok) {
-    printDiagnostics(
-      !options.ok ? options.problems : !named.ok ? named.problems : built.ok ? [] : built.problems,
-    );
-    return EXIT.failed;
-  }
+  const start = await startWithTrees(args, "push", args.positionals);
+  if (typeof start === "number") return start;
   const outcomes: object[] = [];
-  const code = await forEachMachine(built.value, jobs, (b) =>
-    pushOne(b, named.value, options.value, args, outcomes),
-  );
+  const code = await forEachMachine(start.built, jobs, (built) => pushOne(built, start, args, outcomes));
   if (args.flag("json")) printJson({ machines: outcomes });
   return code;
 };
 
-async function pushOne(
+function pushOne(
   { machine, wanted }: BuiltMachine,
-  named: NamedMachines,
-  options: ConnectOptions,
+  { named, options }: Start,
   args: ParsedArguments,
   outcomes: object[],
 ): Promise<number> {
@@ -57,32 +44,24 @@ async function pushOne(
   };
   const onEvent = eventPrinter(machine.name, args);
   const git = gitState(named.root);
-  const transport = await connectTo(machine, options);
-  if (!transport.ok) {
-    printDiagnostics(transport.problems);
-    outcomes.push({ machine: machine.name, ok: false, problems: transport.problems });
-    return EXIT.failed;
-  }
-  printDiagnostics(transport.warnings);
-  onEvent({ kind: "connected", label: transport.value.label, ms: performance.now() - startedAt });
-  try {
+  const failed = (problems: readonly Diagnostic[]): void => {
+    outcomes.push({ machine: machine.name, ok: false, problems });
+  };
+  const work = async (transport: Transport): Promise<number> => {
     if (args.flag("dry-run")) {
-      const survey = await surveyMachine(transport.value, machine.name, wanted, named.known, onEvent, {
-        stage: false,
-        takeOver: args.flag("take-over"),
-      });
+      const look = { stage: false, takeOver: args.flag("take-over") };
+      const survey = await surveyMachine(transport, machine.name, wanted, named.known, onEvent, look);
       if (!survey.ok) {
-        printDiagnostics(survey.problems);
-        return EXIT.failed;
+        failed(survey.problems);
+        return refuse(survey.problems);
       }
       outcomes.push({ machine: machine.name, ok: true, plan: planJson(survey.value.plan) });
       return isEmpty(survey.value.plan) ? EXIT.done : EXIT.changes;
     }
-    const outcome = await pushBuilt({ machine, wanted }, transport.value, named, options, args, onEvent, git);
+    const outcome = await pushBuilt({ machine, wanted }, transport, named, options, args, onEvent, git);
     if (!outcome.ok) {
-      printDiagnostics(outcome.problems);
-      outcomes.push({ machine: machine.name, ok: false, problems: outcome.problems });
-      return EXIT.failed;
+      failed(outcome.problems);
+      return refuse(outcome.problems);
     }
     say(outcomeLine(outcome.value, performance.now() - startedAt));
     outcomes.push({
@@ -93,9 +72,8 @@ async function pushOne(
       plan: planJson(outcome.value.plan),
     });
     return EXIT.done;
-  } finally {
-    await transport.value.close();
-  }
+  };
+  return onConnection(machine, options, onEvent, work, failed);
 }
 
 /** Prints a push's events as they come. */

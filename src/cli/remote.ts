@@ -4,8 +4,7 @@ import { spawn } from "node:child_process";
 import { readSync, writeSync } from "node:fs";
 import { hostname, userInfo } from "node:os";
 import { createInterface } from "node:readline";
-import type { Result } from "../diagnostics.ts";
-import { failure, problem, success } from "../diagnostics.ts";
+import { printable, type Result } from "../diagnostics.ts";
 import type { AbsPath } from "../paths.ts";
 import type { Machine } from "../project/project.ts";
 import { sshTarget } from "../push/session.ts";
@@ -21,45 +20,47 @@ const CONFIRM_SECONDS = 60;
 /** Generations kept on a machine. */
 export const KEEP_GENERATIONS = 10;
 
-/** Connection options from the command line. Prompts only where stdin is a terminal. */
-export function connectOptions(args: ParsedArguments): Result<ConnectOptions> {
-  const seconds = Number(args.value("timeout") ?? DEFAULT_TIMEOUT_S);
-  if (!(seconds > 0 && seconds <= 3600)) {
-    return failure(
-      problem("usage", `--timeout wants seconds from 1 to 3600, not \`${args.value("timeout")}\``, {
-        help: "`--timeout=30` waits half a minute",
-      }),
-    );
-  }
+/** Connection options from the command line, or a phrase that says what is wrong with them. Prompts only on a terminal. */
+export function connectOptions(args: ParsedArguments): ConnectOptions | string {
+  const seconds = wholeNumber(args, "timeout", DEFAULT_TIMEOUT_S, 3600);
+  if (typeof seconds === "string") return seconds;
   const client = args.value("ssh");
-  if (client !== undefined && client !== "builtin" && client !== "openssh") {
-    return failure(
-      problem("usage", `--ssh wants \`builtin\` or \`openssh\`, not \`${client}\``, {
-        help: "leave it out for what machine.ini says, else `builtin`",
-      }),
-    );
-  }
+  if (client !== undefined && client !== "builtin" && client !== "openssh")
+    return `--ssh wants \`builtin\` or \`openssh\`, not \`${printable(client)}\``;
   const configFile = args.value("ssh-config");
   const interactive = process.stdin.isTTY === true && process.stderr.isTTY === true;
-  return success({
+  return {
     acceptNew: args.flag("accept-new"),
     timeoutMs: seconds * 1000,
     env: process.env,
     ...(client === undefined ? {} : { client }),
     ...(configFile === undefined ? {} : { configFile }),
     ...(interactive ? { confirm: askYesNo, askSecret } : {}),
-  });
+  };
+}
+
+/** An option's whole number from 1 to `most`, `otherwise` where it is not given; or a phrase that says what is wrong. Pure. */
+export function wholeNumber(
+  args: ParsedArguments,
+  name: string,
+  otherwise: number,
+  most: number,
+): number | string {
+  const text = args.value(name);
+  if (text === undefined) return otherwise;
+  const number = /^\d{1,9}$/.test(text) ? Number(text) : 0;
+  if (number >= 1 && number <= most) return number;
+  return `--${name} wants a whole number from 1 to ${most}, not \`${printable(text)}\``;
 }
 
 /** Seconds that a machine waits for a confirmation, 0: it does not ask for one; or a phrase that says what is wrong. Pure. */
 export function confirmSeconds(args: ParsedArguments): number | string {
-  const text = args.value("confirm-seconds");
-  if (args.flag("no-confirm"))
-    return text === undefined ? 0 : "--no-confirm and --confirm-seconds contradict each other";
-  const seconds = Number(text ?? CONFIRM_SECONDS);
+  if (args.flag("no-confirm")) {
+    const both = args.value("confirm-seconds") !== undefined;
+    return both ? "--no-confirm and --confirm-seconds contradict each other" : 0;
+  }
   // The remote program takes no more than an hour.
-  if (Number.isInteger(seconds) && seconds >= 1 && seconds <= 3600) return seconds;
-  return `--confirm-seconds wants a whole number from 1 to 3600, not \`${text}\``;
+  return wholeNumber(args, "confirm-seconds", CONFIRM_SECONDS, 3600);
 }
 
 /** Opens a machine's connection. */

@@ -1,43 +1,36 @@
 /** `labctl rollback <machine> [n]`: brings an earlier generation back, from what the machine itself kept. */
 import { performance } from "node:perf_hooks";
 import { buildLayout } from "../build/layout.ts";
+import { type Diagnostic, printable } from "../diagnostics.ts";
 import { blake3 } from "../hash.ts";
 import { isEmpty, planJson } from "../push/plan.ts";
 import type { PushEvent } from "../push/push-event.ts";
 import { planRollback, rollBack } from "../push/rollback.ts";
 import { findTarget } from "../push/rollback-target.ts";
+import type { Transport } from "../push/transport.ts";
 import type { CommandRun } from "./commands.ts";
 import { EXIT } from "./exit.ts";
 import { refuseUsage } from "./help.ts";
-import { findMachines } from "./machines.ts";
-import { printDiagnostics, printErr, printJson } from "./print.ts";
+import { printErr, printJson, refuse } from "./print.ts";
 import { outcomeLine } from "./push.ts";
-import { confirmSeconds, connectOptions, connectTo, KEEP_GENERATIONS, whoAmI } from "./remote.ts";
+import { confirmSeconds, connectTo, KEEP_GENERATIONS, whoAmI } from "./remote.ts";
 import { eventLine, planLines } from "./show-plan.ts";
+import { onConnection, startOnMachines } from "./start.ts";
 
 export const run: CommandRun = async (args) => {
   const [pattern = "", numberText] = args.positionals;
+  if (numberText !== undefined && !/^[1-9]\d{0,8}$/.test(numberText))
+    return refuseUsage(`\`${printable(numberText)}\` is no generation's number`, "rollback");
   const number = numberText === undefined ? undefined : Number(numberText);
-  if (number !== undefined && !(Number.isInteger(number) && number > 0))
-    return refuseUsage(`\`${numberText}\` is no generation's number`, "rollback");
   const waits = confirmSeconds(args);
   if (typeof waits === "string") return refuseUsage(waits, "rollback");
-  const options = connectOptions(args);
-  const named = options.ok ? await findMachines(args, [pattern]) : options;
-  if (!options.ok || !named.ok) {
-    printDiagnostics(!options.ok ? options.problems : named.ok ? [] : named.problems);
-    return EXIT.failed;
-  }
-  const [machine, ...others] = named.value.machines;
+  const start = await startOnMachines(args, "rollback", [pattern]);
+  if (typeof start === "number") return start;
+  const { options, named } = start;
+  const [machine, ...others] = named.machines;
   if (!machine || others.length > 0)
     return refuseUsage("`rollback` wants one machine, since generations differ between machines", "rollback");
   const startedAt = performance.now();
-  const transport = await connectTo(machine, options.value);
-  if (!transport.ok) {
-    printDiagnostics(transport.problems);
-    return EXIT.failed;
-  }
-  printDiagnostics(transport.warnings);
   const onEvent = (event: PushEvent): void => {
     if (args.flag("quiet")) return;
     if (event.kind === "planned") printErr(planLines(event.plan).join("\n"));
@@ -46,36 +39,31 @@ export const run: CommandRun = async (args) => {
       if (line !== undefined) printErr(`${machine.name}: ${line}`);
     }
   };
-  onEvent({ kind: "connected", label: transport.value.label, ms: performance.now() - startedAt });
-  const refuse = (problems: Parameters<typeof printDiagnostics>[0]): number => {
-    printDiagnostics(problems);
+  const failed = (problems: readonly Diagnostic[]): void => {
     if (args.flag("json")) printJson({ machine: machine.name, ok: false, problems });
-    return EXIT.failed;
   };
-  try {
-    const layout = buildLayout(named.value.root);
+  const refused = (problems: readonly Diagnostic[]): number => {
+    failed(problems);
+    return refuse(problems);
+  };
+  const work = async (transport: Transport): Promise<number> => {
+    const layout = buildLayout(named.root);
     const local = { folder: layout.tree(machine.name), manifestFile: layout.manifest(machine.name) };
-    const target = await findTarget(transport.value, machine.name, number, await blake3(), local);
-    if (!target.ok) return refuse(target.problems);
-    const survey = await planRollback(
-      transport.value,
-      machine.name,
-      target.value,
-      named.value.known,
-      onEvent,
-    );
-    if (!survey.ok) return refuse(survey.problems);
+    const target = await findTarget(transport, machine.name, number, await blake3(), local);
+    if (!target.ok) return refused(target.problems);
+    const survey = await planRollback(transport, machine.name, target.value, named.known, onEvent);
+    if (!survey.ok) return refused(survey.problems);
     if (args.flag("dry-run")) {
       if (args.flag("json")) printJson(planJson(survey.value.plan));
       return isEmpty(survey.value.plan) ? EXIT.done : EXIT.changes;
     }
     const message = args.value("message");
     const outcome = await rollBack(
-      transport.value,
+      transport,
       machine.name,
       target.value,
       survey.value,
-      named.value.known,
+      named.known,
       {
         confirmSeconds: waits,
         keep: KEEP_GENERATIONS,
@@ -85,11 +73,11 @@ export const run: CommandRun = async (args) => {
           rollback: String(target.value.number),
           message: message ?? `rollback to generation ${target.value.number}`,
         },
-        reconnect: () => connectTo(machine, { ...options.value, acceptNew: false }),
+        reconnect: () => connectTo(machine, { ...options, acceptNew: false }),
       },
       onEvent,
     );
-    if (!outcome.ok) return refuse(outcome.problems);
+    if (!outcome.ok) return refused(outcome.problems);
     if (!args.flag("quiet"))
       printErr(
         `${machine.name}: back at the tree of generation ${target.value.number}; ${outcomeLine(outcome.value, performance.now() - startedAt)}`,
@@ -103,7 +91,6 @@ export const run: CommandRun = async (args) => {
         plan: planJson(outcome.value.plan),
       });
     return EXIT.done;
-  } finally {
-    await transport.value.close();
-  }
+  };
+  return onConnection(machine, options, onEvent, work, failed);
 };

@@ -13,32 +13,29 @@ import { readProject } from "../project/read-project.ts";
 import { selectMachines } from "../project/select-machines.ts";
 import type { Transport } from "../push/transport.ts";
 import type { CommandRun } from "./commands.ts";
-import { EXIT } from "./exit.ts";
-import { findMachines } from "./machines.ts";
-import { formatMs, paint, printDiagnostics, printErr } from "./print.ts";
+import { refuseUsage } from "./help.ts";
+import { formatMs, paint, printDiagnostics, printErr, refuse } from "./print.ts";
 import { pushOpened } from "./push.ts";
-import { connectOptions, connectTo } from "./remote.ts";
+import { confirmSeconds, connectTo } from "./remote.ts";
 import { buildRequest } from "./request.ts";
+import { startOnMachines } from "./start.ts";
 import { onEveryEdit } from "./watching.ts";
 
 export const run: CommandRun = async (args) => {
+  const waits = confirmSeconds(args);
+  if (typeof waits === "string") return refuseUsage(waits, "watch");
+  const start = await startOnMachines(args, "watch", args.positionals);
+  if (typeof start === "number") return start;
   const request = buildRequest(args, args.positionals);
-  const options = connectOptions(args);
-  const named = request.ok && options.ok ? await findMachines(args, args.positionals) : request;
-  if (!request.ok || !options.ok || !named.ok || !("known" in named.value)) {
-    printDiagnostics(
-      !request.ok ? request.problems : !options.ok ? options.problems : named.ok ? [] : named.problems,
-    );
-    return EXIT.failed;
-  }
-  const found = named.value;
+  if (!request.ok) return refuse(request.problems);
+  const { named: found, options } = start;
   const open = new Map<string, Transport>();
   const pushAll = async (machines: readonly Machine[]): Promise<void> => {
     await Promise.all(
       machines.map(async (machine) => {
         let transport = open.get(machine.name);
         if (!transport) {
-          const opened = await connectTo(machine, options.value);
+          const opened = await connectTo(machine, options);
           if (!opened.ok) {
             printDiagnostics(opened.problems);
             return;
@@ -47,7 +44,7 @@ export const run: CommandRun = async (args) => {
           open.set(machine.name, transport);
         }
         // A connection that broke is opened anew by the next edit.
-        if (!(await pushOpened(machine, transport, found, options.value, args))) {
+        if (!(await pushOpened(machine, transport, found, options, args))) {
           open.delete(machine.name);
           await transport.close();
         }

@@ -21,7 +21,7 @@ import { buildIfNeeded } from "./build.ts";
 import type { CommandRun } from "./commands.ts";
 import { EXIT } from "./exit.ts";
 import { refuseUsage } from "./help.ts";
-import { printDiagnostics, printErr, printJson, printOut } from "./print.ts";
+import { printDiagnostics, printErr, printJson, printOut, refuse } from "./print.ts";
 import { buildRequest } from "./request.ts";
 
 export const run: CommandRun = async (args) => {
@@ -31,10 +31,7 @@ export const run: CommandRun = async (args) => {
   if (path === "" || path.startsWith("/") || path.split("/").includes(".."))
     return refuseUsage(`\`why\` wants a path under ${TREE_ROOT}, not \`${printable(asked)}\``, "why");
   const request = buildRequest(args, [pattern]);
-  if (!request.ok) {
-    printDiagnostics(request.problems);
-    return EXIT.failed;
-  }
+  if (!request.ok) return refuse(request.problems);
   const { root, builtInLayers } = request.value;
   const disk = projectDisk();
   const project = readProject(root, builtInLayers, disk);

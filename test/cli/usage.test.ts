@@ -96,6 +96,26 @@ test("an option's value that looks like an option: one line says so", () => {
   );
 });
 
+test("options of commands that reach machines, with values that they don't take", () => {
+  const args = { plan: "<machine…>", push: "<machine…>", rollback: "<machine> [n]", watch: "<machine…>" };
+  const rows: [keyof typeof args, string, string][] = [
+    ["plan", "--timeout=0", "--timeout wants a whole number from 1 to 3600, not `0`"],
+    ["plan", "--timeout=soon", "--timeout wants a whole number from 1 to 3600, not `soon`"],
+    ["push", "--timeout=1e3", "--timeout wants a whole number from 1 to 3600, not `1e3`"],
+    ["rollback", "--timeout=\u001b[2J", "--timeout wants a whole number from 1 to 3600, not `\\x1b[2J`"],
+    ["watch", "--timeout=3601", "--timeout wants a whole number from 1 to 3600, not `3601`"],
+    ["push", "--ssh=putty", "--ssh wants `builtin` or `openssh`, not `putty`"],
+    ["push", "--jobs=0", "--jobs wants a whole number from 1 to 1000, not `0`"],
+    ["push", "--jobs=", "--jobs wants a whole number from 1 to 1000, not ``"],
+    ["push", "--confirm-seconds=0", "--confirm-seconds wants a whole number from 1 to 3600, not `0`"],
+    ["watch", "--confirm-seconds=x", "--confirm-seconds wants a whole number from 1 to 3600, not `x`"],
+  ];
+  for (const [command, option, said] of rows) {
+    const help = `  help: usage: labctl ${command} ${args[command]}; \`labctl ${command} --help\` lists the options`;
+    refuses({ ...oneMachine("base") }, `error[usage] ${said}\n${help}`, [command, "m", option], 64);
+  }
+});
+
 test("--watch with an option that contradicts it", () => {
   for (const other of ["dry-run", "json"]) {
     refuses(

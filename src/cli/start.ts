@@ -1,0 +1,77 @@
+/**
+ * How commands that talk to machines begin: options that they share, the machines named, their trees, a connection. Owns
+ * what a bad beginning prints and which exit code it has. Must not know what a command then does.
+ */
+import { performance } from "node:perf_hooks";
+import type { Diagnostic } from "../diagnostics.ts";
+import type { Machine } from "../project/project.ts";
+import type { PushEvent } from "../push/push-event.ts";
+import type { ConnectOptions, Transport } from "../push/transport.ts";
+import type { ParsedArguments } from "./commands.ts";
+import { EXIT } from "./exit.ts";
+import { refuseUsage } from "./help.ts";
+import { type BuiltMachine, buildMachines, findMachines, type NamedMachines } from "./machines.ts";
+import { printDiagnostics, refuse } from "./print.ts";
+import { connectOptions, connectTo } from "./remote.ts";
+
+/** What was found out before any machine is asked. */
+export interface Start {
+  readonly options: ConnectOptions;
+  readonly named: NamedMachines;
+}
+
+/** The same, with the trees. */
+export interface BuiltStart extends Start {
+  readonly built: readonly BuiltMachine[];
+}
+
+/** Finds the machines that `patterns` name. A number: all was said already, and it is the exit code. */
+export async function startOnMachines(
+  args: ParsedArguments,
+  command: string,
+  patterns: readonly string[],
+): Promise<Start | number> {
+  const options = connectOptions(args);
+  if (typeof options === "string") return refuseUsage(options, command);
+  const named = await findMachines(args, patterns);
+  return named.ok ? { options, named: named.value } : refuse(named.problems);
+}
+
+/** The same, and builds their trees. */
+export async function startWithTrees(
+  args: ParsedArguments,
+  command: string,
+  patterns: readonly string[],
+): Promise<BuiltStart | number> {
+  const start = await startOnMachines(args, command, patterns);
+  if (typeof start === "number") return start;
+  const built = await buildMachines(args, start.named);
+  return built.ok ? { ...start, built: built.value } : refuse(built.problems);
+}
+
+/**
+ * Connects, says so, runs `work`, and closes the connection whatever happens. `refused` hears why there is no
+ * connection, after it was printed.
+ */
+export async function onConnection(
+  machine: Machine,
+  options: ConnectOptions,
+  say: (event: PushEvent) => void,
+  work: (transport: Transport) => Promise<number>,
+  refused: (problems: readonly Diagnostic[]) => void = () => {},
+): Promise<number> {
+  const startedAt = performance.now();
+  const transport = await connectTo(machine, options);
+  if (!transport.ok) {
+    printDiagnostics(transport.problems);
+    refused(transport.problems);
+    return EXIT.failed;
+  }
+  printDiagnostics(transport.warnings);
+  say({ kind: "connected", label: transport.value.label, ms: performance.now() - startedAt });
+  try {
+    return await work(transport.value);
+  } finally {
+    await transport.value.close();
+  }
+}

@@ -8,6 +8,7 @@ import type { PushEvent, PushOutcome } from "../push/push-event.ts";
 import { surveyMachine } from "../push/survey.ts";
 import type { ConnectOptions, Transport } from "../push/transport.ts";
 import type { CommandRun, ParsedArguments } from "./commands.ts";
+import { untilCtrlC } from "./ctrl-c.ts";
 import { EXIT } from "./exit.ts";
 import { refuseUsage } from "./help.ts";
 import { type BuiltMachine, forEachMachine, type NamedMachines, readWanted } from "./machines.ts";
@@ -24,17 +25,21 @@ export const run: CommandRun = async (args) => {
   if (typeof jobs === "string") return refuseUsage(jobs, "push");
   const waits = confirmSeconds(args);
   if (typeof waits === "string") return refuseUsage(waits, "push");
-  const start = await startWithTrees(args, "push", args.positionals);
-  if (typeof start === "number") return start;
-  const outcomes: object[] = [];
-  const code = await forEachMachine(start.built, jobs, (built) => pushOne(built, start, args, outcomes));
-  if (args.flag("json")) printJson({ machines: outcomes });
-  return code;
+  return untilCtrlC(async (signal) => {
+    const start = await startWithTrees(args, "push", args.positionals);
+    if (typeof start === "number") return start;
+    const outcomes: object[] = [];
+    const code = await forEachMachine(start.built, jobs, (built) =>
+      pushOne(built, { ...start, signal }, args, outcomes),
+    );
+    if (args.flag("json")) printJson({ machines: outcomes });
+    return code;
+  });
 };
 
 function pushOne(
   { machine, wanted }: BuiltMachine,
-  { named, options }: Start,
+  { named, options, signal }: Start,
   args: ParsedArguments,
   outcomes: object[],
 ): Promise<number> {
@@ -58,7 +63,16 @@ function pushOne(
       outcomes.push({ machine: machine.name, ok: true, plan: planJson(survey.value.plan) });
       return isEmpty(survey.value.plan) ? EXIT.done : EXIT.changes;
     }
-    const outcome = await pushBuilt({ machine, wanted }, transport, named, options, args, onEvent, git);
+    const outcome = await pushBuilt(
+      { machine, wanted },
+      transport,
+      named,
+      options,
+      args,
+      onEvent,
+      git,
+      signal,
+    );
     if (!outcome.ok) {
       failed(outcome.problems);
       return refuse(outcome.problems);
@@ -73,7 +87,7 @@ function pushOne(
     });
     return EXIT.done;
   };
-  return onConnection(machine, options, onEvent, work, failed);
+  return onConnection(machine, options, onEvent, work, failed, signal);
 }
 
 /** Prints a push's events as they come. */
@@ -96,6 +110,7 @@ async function pushBuilt(
   args: ParsedArguments,
   onEvent: (event: PushEvent) => void,
   git: ReturnType<typeof gitState>,
+  signal?: AbortSignal,
 ): Promise<Result<PushOutcome>> {
   const waits = confirmSeconds(args);
   if (typeof waits === "string") return failure(problem("usage", waits));
@@ -113,6 +128,7 @@ async function pushBuilt(
     takeOver: args.flag("take-over"),
     meta,
     reconnect: () => connectTo(machine, { ...options, acceptNew: false }),
+    ...(signal ? { signal } : {}),
   };
   return pushTree(transport, machine.name, wanted, named.known, settings, onEvent);
 }

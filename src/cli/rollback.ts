@@ -8,7 +8,8 @@ import type { PushEvent } from "../push/push-event.ts";
 import { planRollback, rollBack } from "../push/rollback.ts";
 import { findTarget } from "../push/rollback-target.ts";
 import type { Transport } from "../push/transport.ts";
-import type { CommandRun } from "./commands.ts";
+import type { CommandRun, ParsedArguments } from "./commands.ts";
+import { untilCtrlC } from "./ctrl-c.ts";
 import { EXIT } from "./exit.ts";
 import { refuseUsage } from "./help.ts";
 import { printErr, printJson, refuse } from "./print.ts";
@@ -17,7 +18,9 @@ import { confirmSeconds, connectTo, KEEP_GENERATIONS, whoAmI } from "./remote.ts
 import { eventLine, planLines } from "./show-plan.ts";
 import { onConnection, startOnMachines } from "./start.ts";
 
-export const run: CommandRun = async (args) => {
+export const run: CommandRun = (args) => untilCtrlC((signal) => rollback(args, signal));
+
+async function rollback(args: ParsedArguments, signal: AbortSignal): Promise<number> {
   const [pattern = "", numberText] = args.positionals;
   if (numberText !== undefined && !/^[1-9]\d{0,8}$/.test(numberText))
     return refuseUsage(`\`${printable(numberText)}\` is no generation's number`, "rollback");
@@ -74,6 +77,7 @@ export const run: CommandRun = async (args) => {
           message: message ?? `rollback to generation ${target.value.number}`,
         },
         reconnect: () => connectTo(machine, { ...options, acceptNew: false }),
+        signal,
       },
       onEvent,
     );
@@ -92,5 +96,5 @@ export const run: CommandRun = async (args) => {
       });
     return EXIT.done;
   };
-  return onConnection(machine, options, onEvent, work, failed);
-};
+  return onConnection(machine, options, onEvent, work, failed, signal);
+}

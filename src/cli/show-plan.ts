@@ -97,6 +97,7 @@ export function eventLine(event: PushEvent): string | undefined {
     case "confirmed":
       return paint("dim", `confirmed by a fresh connection (${formatMs(event.ms)})`);
     case "planned":
+    case "committing":
     case "warning":
       return undefined;
   }

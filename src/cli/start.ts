@@ -5,6 +5,8 @@
 import { performance } from "node:perf_hooks";
 import type { Diagnostic } from "../diagnostics.ts";
 import type { Machine } from "../project/project.ts";
+import { unlessInterrupted } from "../push/interruption.ts";
+import { describe } from "../push/problems.ts";
 import type { PushEvent } from "../push/push-event.ts";
 import type { ConnectOptions, Transport } from "../push/transport.ts";
 import type { ParsedArguments } from "./commands.ts";
@@ -18,6 +20,8 @@ import { connectOptions, connectTo } from "./remote.ts";
 export interface Start {
   readonly options: ConnectOptions;
   readonly named: NamedMachines;
+  /** Aborted by Ctrl-C, in commands that change machines. Undefined: Ctrl-C ends the program. */
+  readonly signal?: AbortSignal;
 }
 
 /** The same, with the trees. */
@@ -59,9 +63,11 @@ export async function onConnection(
   say: (event: PushEvent) => void,
   work: (transport: Transport) => Promise<number>,
   refused: (problems: readonly Diagnostic[]) => void = () => {},
+  signal?: AbortSignal,
 ): Promise<number> {
   const startedAt = performance.now();
-  const transport = await connectTo(machine, options);
+  const stopped = (): Diagnostic => describe({ kind: "interrupted", machine: machine.name });
+  const transport = await unlessInterrupted(signal, stopped, () => connectTo(machine, options));
   if (!transport.ok) {
     printDiagnostics(transport.problems);
     refused(transport.problems);

@@ -48,6 +48,18 @@ export type PushProblem =
       readonly why: Diagnostic;
     }
   | {
+      readonly kind: "interrupted";
+      readonly machine: string;
+      /** Undefined: before the commit. */
+      readonly commit?: {
+        readonly number: number;
+        /** 0: the machine asks for no confirmation. */
+        readonly seconds: number;
+        /** The machine has said that it is done. */
+        readonly committed: boolean;
+      };
+    }
+  | {
       readonly kind: "packages";
       readonly machine: string;
       readonly names: readonly string[];
@@ -157,6 +169,8 @@ export function describe(p: PushProblem): Diagnostic {
         ],
         help: "look at what the change did to sshd, the firewall or the network; then push again",
       });
+    case "interrupted":
+      return describeInterrupted(p);
     case "packages":
       return problem("packages-failed", `machine \`${p.machine}\` could not install ${p.names.join(", ")}`, {
         notes: [...p.output.trim().split("\n").slice(-6), "no file and no unit on the machine changed"],
@@ -203,6 +217,32 @@ export function describe(p: PushProblem): Diagnostic {
         help: `\`labctl push ${p.machine}\``,
       });
   }
+}
+
+function describeInterrupted({ machine, commit }: Extract<PushProblem, { kind: "interrupted" }>): Diagnostic {
+  if (!commit)
+    return problem("interrupted", `stopped before anything on machine \`${machine}\` changed`, {
+      help: "run the same command again",
+    });
+  const { number, seconds, committed } = commit;
+  const look = `\`labctl generations ${machine}\` tells what it runs`;
+  if (committed)
+    return problem(
+      "interrupted",
+      `stopped before generation ${number} of machine \`${machine}\` was confirmed`,
+      {
+        notes: [`it is in place; the machine itself takes it back within ${seconds} s, tree and units`],
+        help: `push again after ${seconds} s; ${look}`,
+      },
+    );
+  return problem("interrupted", `stopped while machine \`${machine}\` was committing generation ${number}`, {
+    notes: [
+      seconds > 0
+        ? `the machine ends the commit by itself, and takes it back ${seconds} s later, tree and units`
+        : "the machine ends the commit by itself; then the generation stays",
+    ],
+    help: seconds > 0 ? `push again after that; ${look}` : look,
+  });
 }
 
 function describeNoAnswer(p: Extract<PushProblem, { kind: "no-answer" }>): Diagnostic {

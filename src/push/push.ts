@@ -4,10 +4,12 @@
  */
 import { readFileSync } from "node:fs";
 import { performance } from "node:perf_hooks";
+import { setTimeout as sleep } from "node:timers/promises";
 import { isUnitText } from "../build/tree-view.ts";
 import type { Diagnostic, Result } from "../diagnostics.ts";
 import { failure, success } from "../diagnostics.ts";
 import type { AbsPath, RelPath } from "../paths.ts";
+import { unlessInterrupted } from "./interruption.ts";
 import type { KnownTrees } from "./known-trees.ts";
 import { type CommitSettings, operationLines, stagedPaths } from "./operations.ts";
 import { isEmpty, type PushPlan } from "./plan.ts";
@@ -31,6 +33,8 @@ export interface PushSettings extends CommitSettings {
   readonly reconnect: () => Promise<Result<Transport>>;
   /** Replace files that labctl did not make, and another machine's tree. */
   readonly takeOver: boolean;
+  /** Aborted: no further step begins, and those that may be left alone are. Undefined: it goes on to its end. */
+  readonly signal?: AbortSignal;
 }
 
 /** How files get into the stage folder. */
@@ -50,10 +54,10 @@ export async function pushTree(
   onEvent: OnPushEvent,
 ): Promise<Result<PushOutcome>> {
   const startedAt = performance.now();
-  const survey = await surveyMachine(transport, machine, wanted, known, onEvent, {
-    stage: true,
-    takeOver: settings.takeOver,
-  });
+  const look = { stage: true, takeOver: settings.takeOver };
+  const looking = surveyMachine(transport, machine, wanted, known, onEvent, look);
+  const survey = await unlessInterrupted(settings.signal, unchanged(machine), () => looking);
+  if (settings.signal?.aborted) await Promise.race([dropLater(transport, machine, looking), sleep(1000)]);
   if (!survey.ok) return survey;
   const manifestText = readFileSync(wanted.manifestFile, "utf8");
   const stage: StageFiles = async (_plan, session, paths) => {
@@ -83,6 +87,20 @@ export async function pushTree(
   return outcome;
 }
 
+/** A survey that nobody waits for any longer may have made a stage. */
+async function dropLater(
+  transport: Transport,
+  machine: string,
+  looking: Promise<Result<Survey>>,
+): Promise<void> {
+  const survey = await looking;
+  if (survey.ok && survey.value.staged) await dropStage(transport, machine, survey.value.session);
+}
+
+function unchanged(machine: string): () => Diagnostic {
+  return () => describe({ kind: "interrupted", machine });
+}
+
 /** Everything after the plan, for pushes and rollbacks alike. A push that commits nothing leaves no stage behind. */
 export async function carryOut(
   transport: Transport,
@@ -101,9 +119,23 @@ export async function carryOut(
     used = true;
     return begun.ok ? stage(plan, session, paths) : begun;
   };
-  const outcome = await commitPlan(transport, machine, survey, stageBegun, settings, onEvent, startedAt);
+  let sent = false;
+  const outcome = await commitPlan(
+    transport,
+    machine,
+    survey,
+    stageBegun,
+    settings,
+    (event) => {
+      sent ||= event.kind === "committing";
+      onEvent(event);
+    },
+    startedAt,
+  );
   const committed = outcome.ok && outcome.value.generation > (survey.plan.from?.number ?? 0);
-  if (used && !committed) await dropStage(transport, machine, survey.session);
+  // A commit that was left alone still needs its stage.
+  const leftAlone = sent && settings.signal?.aborted === true;
+  if (used && !committed && !leftAlone) await dropStage(transport, machine, survey.session);
   return outcome;
 }
 
@@ -117,8 +149,10 @@ async function commitPlan(
   startedAt: number,
 ): Promise<Result<PushOutcome>> {
   const number = plan.from?.number ?? 0;
+  const { signal, confirmSeconds: seconds } = settings;
   if (isEmpty(plan))
     return success({ plan, changed: false, generation: number, totalMs: performance.now() - startedAt });
+  if (signal?.aborted) return failure(unchanged(machine)());
 
   if (plan.packages.length > 0) {
     const installed = await installPackages(transport, machine, plan, onEvent);
@@ -134,7 +168,7 @@ async function commitPlan(
 
   const stagedAt = performance.now();
   const paths = stagedPaths(plan.files).map((f) => f.path);
-  const staged = await stage(plan, session, paths);
+  const staged = await unlessInterrupted(signal, unchanged(machine), () => stage(plan, session, paths));
   if (!staged.ok) return staged;
   onEvent({
     kind: "staged",
@@ -144,16 +178,14 @@ async function commitPlan(
   });
 
   const lines = operationLines(plan, plan.to, settings);
-  const committed = await callAndReport(
-    transport,
-    machine,
-    "commit",
-    [session, settings.who],
-    lines,
-    onEvent,
+  if (signal?.aborted) return failure(unchanged(machine)());
+  const stopped = (done: boolean) => (): Diagnostic =>
+    describe({ kind: "interrupted", machine, commit: { number: number + 1, seconds, committed: done } });
+  onEvent({ kind: "committing", number: number + 1 });
+  const committed = await unlessInterrupted(signal, stopped(false), () =>
+    callAndReport(transport, machine, "commit", [session, settings.who], lines, onEvent),
   );
   if (!committed.ok) {
-    const seconds = settings.confirmSeconds;
     return failure(
       ...committed.problems.map((why) =>
         why.code === "ssh-lost"
@@ -162,8 +194,8 @@ async function commitPlan(
       ),
     );
   }
-  if (settings.confirmSeconds > 0) {
-    const confirmed = await confirm(machine, number + 1, settings, onEvent);
+  if (seconds > 0) {
+    const confirmed = await confirm(machine, number + 1, settings, onEvent, stopped(true));
     if (!confirmed.ok) return confirmed;
   }
   return success({ plan, changed: true, generation: number + 1, totalMs: performance.now() - startedAt });
@@ -201,12 +233,17 @@ async function confirm(
   number: number,
   settings: PushSettings,
   onEvent: OnPushEvent,
+  stopped: () => Diagnostic,
 ): Promise<Result<void>> {
   const startedAt = performance.now();
   const refused = (why: Diagnostic): Result<void> =>
     failure(describe({ kind: "not-confirmed", machine, number, seconds: settings.confirmSeconds, why }));
-  const fresh = await settings.reconnect();
-  if (!fresh.ok) return refused(fresh.problems[0] as Diagnostic);
+  const fresh = await unlessInterrupted(settings.signal, stopped, settings.reconnect);
+  if (!fresh.ok) {
+    const [why] = fresh.problems;
+    return why?.code === "interrupted" ? fresh : refused(why as Diagnostic);
+  }
+  // From here on the answer is awaited: whether the generation stays must be known.
   try {
     const answer = await callRemote(fresh.value, machine, "confirm", [String(number)], { timeoutMs: 20_000 });
     if (!answer.ok) return refused(answer.problems[0] as Diagnostic);

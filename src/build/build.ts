@@ -8,7 +8,6 @@ import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import type { Diagnostic, Result } from "../diagnostics.ts";
 import { failure, sortDiagnostics, success } from "../diagnostics.ts";
-import { readFacts } from "../facts/read-facts.ts";
 import { type Blake3, blake3 } from "../hash.ts";
 import { type AbsPath, foldersAbove, type GenerationId, type RelPath } from "../paths.ts";
 import type { Machine, Project } from "../project/project.ts";
@@ -28,6 +27,7 @@ import {
   stepLines,
   type Tools,
 } from "./machine-build.ts";
+import { readMachineFacts } from "./machine-facts.ts";
 import { manifestText } from "./manifest.ts";
 import { type OutputTree, outputTree, type TwinIndex, twinKey } from "./output-tree.ts";
 import { overlay } from "./overlay.ts";
@@ -112,7 +112,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
   const selected = selectMachines(project.value.machines, request.machines);
   if (!selected.ok) return selected;
   const machines = selected.value;
-  const facts = readFacts(root, machines, request.facts, disk);
+  const facts = readMachineFacts(project.value, machines, request.facts, disk);
   phase("project");
 
   const b3 = await blake3();

@@ -8,6 +8,7 @@ import { type Diagnostic, failure, type Result, success } from "../diagnostics.t
 import type { FactValue } from "../facts/fact.ts";
 import type { MachineFacts } from "../facts/read-facts.ts";
 import type { Blake3 } from "../hash.ts";
+import { LEDGER_FILE } from "../ipam/ledger.ts";
 import type { AbsPath, FactName, FileHash, RelPath } from "../paths.ts";
 import type { Machine } from "../project/project.ts";
 import type { MachineBuild } from "./build-result.ts";
@@ -77,6 +78,8 @@ export function templateFacts(machine: Machine, facts: MachineFacts): Readonly<R
     tags: [...machine.tags],
     layers: machine.layers.map((l) => l.name),
     instances: machine.instances.map((i) => i.unit),
+    networks: facts.networks ?? {},
+    taken: facts.taken ?? [],
   };
   return out;
 }
@@ -352,6 +355,7 @@ function sourceFile(output: PlannedOutput) {
 
 function originOf(facts: MachineFacts, path: string): string {
   const fact = facts.facts.get(path.split(".")[0] as FactName);
+  if (/^machine\.(networks|taken)\b/.test(path)) return LEDGER_FILE;
   if (!fact) return path.startsWith("machine.") ? "machine.ini" : "unset";
   const place = fact.origin.place;
   return place ? `${place.file}${place.line === undefined ? "" : `:${place.line}`}` : "--fact";

@@ -8,7 +8,6 @@ import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import type { Diagnostic, Result } from "../diagnostics.ts";
 import { failure, sortDiagnostics, success } from "../diagnostics.ts";
-import { readFacts } from "../facts/read-facts.ts";
 import { type Blake3, blake3 } from "../hash.ts";
 import { type AbsPath, foldersAbove, type GenerationId, type RelPath } from "../paths.ts";
 import type { Machine } from "../project/project.ts";
@@ -25,6 +24,7 @@ import {
   stepLines,
   type Tools,
 } from "./machine-build.ts";
+import { readMachineFacts } from "./machine-facts.ts";
 import { type Manifest, type ManifestEntry, manifestText, parseManifest } from "./manifest.ts";
 import { type OutputTree, outputTree } from "./output-tree.ts";
 import type { PlannedOutput } from "./overlay.ts";
@@ -78,7 +78,7 @@ export async function quickBuild(
   const project = readProject(root, request.builtInLayers, disk);
   if (!project.ok) return undefined;
   const machines = project.value.machines.filter((m) => wanted.some((w) => w.name === m.name));
-  const facts = readFacts(root, machines, request.facts, disk);
+  const facts = readMachineFacts(project.value, machines, request.facts, disk);
   if (!facts.ok) return failure(...sortDiagnostics(facts.problems));
   const b3 = await blake3();
   const hashes = sourceHashes({}, b3);

@@ -12,8 +12,8 @@ import { isLeftover } from "./read-tree.ts";
 import { isRacy, lookAt, type Signature, signatureOf } from "./signature.ts";
 import { type MachineState, recordOf } from "./state.ts";
 
-/** Files whose contents decide what is built, not only what is in it. */
-const DECIDES = /(^|\/)(lab|machine|layer)\.ini$|\.ts$/;
+/** Files whose contents decide what is built, not only what is in it, or whom it concerns. */
+const DECIDES = /(^|\/)(lab|machine|layer)\.ini$|\.ts$|^facts\/ipam\.json$/;
 /** A layer's or machine's own folder, and names that it may hold and that no walk records there. */
 const DESCRIBED = /^(layers|machines)\/[^/]+$/;
 const UNRECORDED: ReadonlySet<string> = new Set(["README.md", "_partials"]);

@@ -10,7 +10,7 @@ import type { Signature } from "./signature.ts";
 import type { ReadToken } from "./template-scope.ts";
 
 /** Raise it whenever the meaning of a field, the overlay or the renderer changes: older states are then ignored. */
-export const STATE_VERSION = 4;
+export const STATE_VERSION = 5;
 
 /** What an output was made from, and what it became. */
 export interface OutputRecord {

@@ -14,6 +14,15 @@ import {
   parseCidr,
   subnetOf,
 } from "../ipam/cidr.ts";
+import {
+  guestId,
+  isSubnet,
+  type MachineId,
+  parseMachineId,
+  ulaAddress,
+  ulaPrefix,
+  ulaSubnet,
+} from "../ipam/ula.ts";
 import { escapeName, escapePath } from "../units/unit-escape.ts";
 import { canonicalJson } from "./template-scope.ts";
 
@@ -144,6 +153,15 @@ export function helperTable(b3: (text: string) => string): Readonly<Record<strin
       const single = address && { address, length: address.family === 4 ? 32 : 128 };
       return containsCidr(cidr(outer, "cidr-contains"), single ?? cidr(inner, "cidr-contains"));
     },
+    "ula-prefix": ([id]) => formatCidr(ulaPrefix(machineId(id, "ula-prefix"))),
+    "ula-subnet": ([id, n]) =>
+      formatCidr(ulaSubnet(machineId(id, "ula-subnet"), subnetNumber(n, "ula-subnet"))),
+    "ula-address": ([id, n, guest]) => {
+      const host = machineId(id, "ula-address");
+      const holder = guest === undefined ? host : guestId(host, text(guest, "ula-address"));
+      return formatAddress(ulaAddress(host, subnetNumber(n, "ula-address"), holder));
+    },
+    "guest-id": ([id, name]) => guestId(machineId(id, "guest-id"), text(name, "guest-id")),
     concat: (args) => args.map((a) => text(a, "concat")).join(""),
     includes: ([value, item]) =>
       Array.isArray(value)
@@ -168,6 +186,20 @@ function cidr(value: unknown, helper: string): Cidr {
   if (!parsed)
     throw new HelperFault(`\`${helper}\` wants a prefix such as 10.0.0.0/24, not \`${text(value, helper)}\``);
   return parsed;
+}
+
+/** The value is no part of the message: ids are not shown. */
+function machineId(value: unknown, helper: string): MachineId {
+  const id = parseMachineId(text(value, helper));
+  if (!id) throw new HelperFault(`\`${helper}\` wants a machine-id, 32 hex digits, such as HOST_MACHINE_ID`);
+  return id;
+}
+
+function subnetNumber(value: unknown, helper: string): number {
+  const n = number(value, helper);
+  if (!isSubnet(n))
+    throw new HelperFault(`\`${helper}\` wants a subnet from 0 to 65535, not ${String(value)}`);
+  return n;
 }
 
 function whole(value: unknown, helper: string): bigint {

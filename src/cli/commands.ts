@@ -224,4 +224,19 @@ export const COMMANDS: readonly CommandSpec[] = [
     options: [fact, ...remote, dryRun, json],
     load: () => import("./facts.ts"),
   },
+  {
+    name: "ip",
+    args: "plan | show [machine…] | check",
+    summary:
+      "say which addresses networks have and would get (plan: exit 2: changes), or what is wrong with them",
+    arity: [1, Number.POSITIVE_INFINITY],
+    options: [
+      { name: "write", kind: "flag", help: "plan: keep the plan in facts/ipam.json" },
+      fact,
+      dryRun,
+      json,
+      quiet,
+    ],
+    load: () => import("./ip.ts"),
+  },
 ];

@@ -2,9 +2,9 @@
  * `labctl verify`: builds the machines and checks their trees, offline. Exit 0: no finding, 1: findings, warnings
  * included. One finding is printed once, with the machines that share it.
  */
+import { readMachineFacts } from "../build/machine-facts.ts";
 import { projectDisk } from "../build/project-disk.ts";
 import { sourceLines } from "../build/source-lines.ts";
-import { readFacts } from "../facts/read-facts.ts";
 import { blake3 } from "../hash.ts";
 import { verifyTrees } from "../lint/verify.ts";
 import { readProject } from "../project/read-project.ts";
@@ -37,7 +37,9 @@ export const run: CommandRun = async (args) => {
     (texts) => {
       const disk = projectDisk();
       const project = readProject(root, builtInLayers, disk);
-      const facts = readFacts(root, named.value.machines, request.value.facts, disk);
+      const facts = project.ok
+        ? readMachineFacts(project.value, named.value.machines, request.value.facts, disk)
+        : project;
       if (!project.ok || !facts.ok) return (_, entry) => ({ file: entry.origin.source });
       return sourceLines(project.value, builtInLayers, facts.value, b3, texts).placeOf;
     },

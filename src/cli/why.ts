@@ -3,13 +3,13 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { buildLayout } from "../build/layout.ts";
+import { readMachineFacts } from "../build/machine-facts.ts";
 import { type ManifestEntry, parseManifest } from "../build/manifest.ts";
 import { projectDisk } from "../build/project-disk.ts";
 import { layAlone, nearestPath, provenanceOf, sourceTrees } from "../build/provenance.ts";
 import { treeReader } from "../build/read-tree.ts";
 import { readBuiltTexts, treeView } from "../build/tree-view.ts";
 import { printable } from "../diagnostics.ts";
-import { readFacts } from "../facts/read-facts.ts";
 import type { AbsPath, RelPath } from "../paths.ts";
 import { TREE_ROOT } from "../paths.ts";
 import { knownLayers, readProject } from "../project/read-project.ts";
@@ -36,12 +36,13 @@ export const run: CommandRun = async (args) => {
   const disk = projectDisk();
   const project = readProject(root, builtInLayers, disk);
   const selected = project.ok ? selectMachines(project.value.machines, [pattern]) : project;
-  const facts = selected.ok ? readFacts(root, selected.value, request.value.facts, disk) : selected;
-  const built = facts.ok ? await buildIfNeeded(request.value) : facts;
-  if (!selected.ok || !facts.ok || !built.ok) {
-    printDiagnostics(
-      !selected.ok ? selected.problems : !facts.ok ? facts.problems : built.ok ? [] : built.problems,
-    );
+  const facts =
+    project.ok && selected.ok
+      ? readMachineFacts(project.value, selected.value, request.value.facts, disk)
+      : undefined;
+  const built = facts?.ok ? await buildIfNeeded(request.value) : facts;
+  if (!selected.ok || !facts?.ok || !built?.ok) {
+    printDiagnostics(!selected.ok ? selected.problems : built && !built.ok ? built.problems : []);
     return EXIT.failed;
   }
   const [machine, ...others] = selected.value;

@@ -27,6 +27,10 @@ export interface MachineFacts {
   readonly facts: FactSet;
   /** One phrase for each level and file, for `looked in:`. */
   readonly searched: FactSearch;
+  /** `machine.networks` of templates; undefined: addresses were not read. */
+  readonly networks?: FactValue;
+  /** `machine.taken` of templates: IPv4 prefixes that are spoken for in all of the repository, sorted. */
+  readonly taken?: FactValue;
 }
 
 /**

@@ -12,6 +12,7 @@ export type ProjectProblem =
       readonly name: string;
       readonly place: Place;
     }
+  | { readonly kind: "taken-name"; readonly name: string; readonly place: Place }
   | {
       readonly kind: "missing-setting";
       readonly key: string;
@@ -59,6 +60,12 @@ export function describe(p: ProjectProblem): Diagnostic {
         notes: [
           "a name has letters, digits, `.`, `_` and `-`, begins with a letter or digit, and has at most 64 characters",
         ],
+        help: "rename it",
+      });
+    case "taken-name":
+      return problem("bad-name", `\`${p.name}\` can't be the name of a machine`, {
+        place: p.place,
+        notes: [`facts/${p.name}.* and facts/${p.name}/ are for something else`],
         help: "rename it",
       });
     case "missing-setting":

@@ -41,6 +41,21 @@ export interface Layer {
   readonly overrides: ReadonlyMap<string, { readonly layers: readonly string[]; readonly place: Place }>;
 }
 
+/** `[network NAME]` of a machine.ini, as written. */
+export interface NetworkSection {
+  readonly name: string;
+  /** A size such as `/24`, or a prefix. Undefined: the network has no IPv4. */
+  readonly ipv4?: { readonly value: string; readonly place: Place };
+  readonly place: Place;
+}
+
+/** A line of `[reserved]` in lab.ini, as written. */
+export interface Reservation {
+  readonly name: string;
+  readonly value: string;
+  readonly place: Place;
+}
+
 export interface Machine {
   readonly name: MachineName;
   readonly folder: AbsPath;
@@ -59,6 +74,8 @@ export interface Machine {
     readonly client?: "builtin" | "openssh";
   };
   readonly attributes: readonly AttributeRule[];
+  /** In the order written. */
+  readonly networks: readonly NetworkSection[];
   readonly place: Place;
 }
 
@@ -68,6 +85,8 @@ export interface Project {
   readonly name: string;
   /** Sorted by name. */
   readonly machines: readonly Machine[];
+  /** Address space that is given to no network. */
+  readonly reserved: readonly Reservation[];
   /** Every file that was read, and every one that was looked for and is absent: what a later run must look at again. */
   readonly filesRead: readonly AbsPath[];
 }

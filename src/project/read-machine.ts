@@ -3,11 +3,17 @@ import { join } from "node:path";
 import type { Diagnostic, Place } from "../diagnostics.ts";
 import { problem } from "../diagnostics.ts";
 import { type AbsPath, isName } from "../paths.ts";
-import { checkVocabulary, settingsOf, splitList } from "./ini-file.ts";
+import { checkVocabulary, type IniFile, type IniSection, settingsOf, splitList } from "./ini-file.ts";
 import { describe } from "./problems.ts";
 import type { Machine } from "./project.ts";
 import { readAttributes } from "./read-attributes.ts";
 import type { LayerReader, ReadIni } from "./read-layers.ts";
+
+/** Begins the heading of a network's section. */
+const NETWORK = "network ";
+const NETWORK_KEYS: readonly string[] = ["ipv4"];
+/** `facts/NAME.json` of a machine with such a name would be a file that is for something else. */
+const TAKEN_NAMES: ReadonlySet<string> = new Set(["all", "ipam", "probed"]);
 
 const HOST = /^[A-Za-z0-9_.:%[\]-]+$/;
 
@@ -26,6 +32,10 @@ export function readMachine(
     problems.push(describe({ kind: "bad-name", what: "machine", name, place: { file: `machines/${name}` } }));
     return undefined;
   }
+  if (TAKEN_NAMES.has(name)) {
+    problems.push(describe({ kind: "taken-name", name, place: { file: `machines/${name}` } }));
+    return undefined;
+  }
   const ini = read(file, folder);
   if (!ini) {
     problems.push(
@@ -41,6 +51,7 @@ export function readMachine(
       machine: ["host", "layers", "tags", "instances"],
       ssh: ["user", "port", "identity", "client"],
       attributes: "any",
+      ...Object.fromEntries(networkSections(ini).map((s) => [s.name, NETWORK_KEYS])),
     }),
   );
   const setting = (section: string, key: string) => settingsOf(ini, section).find((s) => s.key === key);
@@ -125,6 +136,15 @@ export function readMachine(
       ...(clientName === undefined ? {} : { client: clientName }),
     },
     attributes: readAttributes(ini, problems),
+    networks: networkSections(ini).map(({ name, place: at, settings }) => {
+      const ipv4 = settings.find((s) => s.key === "ipv4");
+      return { name: name.slice(NETWORK.length).trim(), place: at, ...(ipv4 ? { ipv4 } : {}) };
+    }),
     place,
   };
+}
+
+/** `[network lan]` and its like; whether the name can be one shows where addresses are given out. */
+function networkSections(ini: IniFile): readonly IniSection[] {
+  return ini.sections.filter((s) => s.name.startsWith(NETWORK));
 }

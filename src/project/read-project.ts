@@ -45,7 +45,7 @@ export function readProject(root: AbsPath, builtInLayers: AbsPath, disk: Project
   };
 
   const lab = read("lab.ini", root);
-  if (lab) problems.push(...checkVocabulary(lab, { lab: ["name"] }));
+  if (lab) problems.push(...checkVocabulary(lab, { lab: ["name"], reserved: "any" }));
   const layers = new LayerReader(root, builtInLayers, disk, read, problems);
   const machines: Machine[] = [];
   for (const name of disk.folders(join(root, "machines"))) {
@@ -55,9 +55,20 @@ export function readProject(root: AbsPath, builtInLayers: AbsPath, disk: Project
   if (machines.length === 0 && problems.length === 0) problems.push(describe({ kind: "no-machines", root }));
   if (problems.length > 0) return failure(...problems);
   const name = lab ? settingsOf(lab, "lab").find((s) => s.key === "name")?.value : undefined;
+  const reserved = (lab ? settingsOf(lab, "reserved") : []).map((s) => ({
+    name: s.key,
+    value: s.value,
+    place: s.place,
+  }));
   return {
     ok: true,
-    value: { root, name: name ?? root.split("/").at(-1) ?? "lab", machines, filesRead: disk.filesRead },
+    value: {
+      root,
+      name: name ?? root.split("/").at(-1) ?? "lab",
+      machines,
+      reserved,
+      filesRead: disk.filesRead,
+    },
     warnings: [],
   };
 }

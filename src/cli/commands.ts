@@ -88,6 +88,12 @@ const message: OptionSpec = {
   placeholder: "TEXT",
   help: "why, kept with the generation",
 };
+const diff: OptionSpec = {
+  name: "diff",
+  short: "D",
+  kind: "flag",
+  help: "show contents of changed files against what the machine really has; secrets as hashes",
+};
 const sshClient: OptionSpec = {
   name: "ssh",
   kind: "value",
@@ -132,7 +138,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     args: "<machine…>",
     summary: "say what a push would do, and why; exit 0: nothing, 2: changes",
     arity: [1, Number.POSITIVE_INFINITY],
-    options: [takeOver, fact, ...remote, json, quiet],
+    options: [diff, takeOver, fact, ...remote, json, quiet],
     load: () => import("./plan.ts"),
   },
   {
@@ -152,6 +158,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       noConfirm,
       confirmSeconds,
       message,
+      diff,
       dryRun,
       fact,
       ...remote,
@@ -165,7 +172,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     args: "<machine> [n]",
     summary: "bring back the previous generation, or generation n",
     arity: [1, 2],
-    options: [noConfirm, confirmSeconds, dryRun, message, ...remote, json, quiet],
+    options: [noConfirm, confirmSeconds, diff, dryRun, message, ...remote, json, quiet],
     load: () => import("./rollback.ts"),
   },
   {

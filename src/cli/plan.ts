@@ -1,10 +1,13 @@
 /** `labctl plan`: what a push would do, and why, from the machine's real state. Exit 0: nothing, 2: changes, 1: error. */
+import { diffJson } from "../push/file-diff.ts";
+import { diffBuilt } from "../push/live-contents.ts";
 import { isEmpty, planJson } from "../push/plan.ts";
 import { surveyMachine } from "../push/survey.ts";
 import type { CommandRun } from "./commands.ts";
 import { EXIT } from "./exit.ts";
 import { forEachMachine } from "./machines.ts";
-import { printErr, printJson, printOut, refuse } from "./print.ts";
+import { paintOut, printErr, printJson, printOut, refuse } from "./print.ts";
+import { diffLines } from "./show-diff.ts";
 import { eventLine, planLines } from "./show-plan.ts";
 import { onConnection, startWithTrees } from "./start.ts";
 
@@ -25,8 +28,13 @@ export const run: CommandRun = async (args) => {
       const survey = await surveyMachine(transport, machine.name, wanted, known, () => {}, options);
       if (!survey.ok) return refuse(survey.problems);
       const { plan } = survey.value;
-      plans.push(planJson(plan));
-      if (!args.flag("json")) printOut(planLines(plan).join("\n"));
+      const diffs = args.flag("diff")
+        ? await diffBuilt(transport, machine.name, survey.value, wanted)
+        : undefined;
+      if (diffs && !diffs.ok) return refuse(diffs.problems);
+      plans.push({ ...planJson(plan), ...(diffs ? { diffs: diffs.value.map(diffJson) } : {}) });
+      const lines = [...planLines(plan, paintOut), ...(diffs ? diffLines(diffs.value, paintOut) : [])];
+      if (!args.flag("json")) printOut(lines.join("\n"));
       return isEmpty(plan) ? EXIT.done : EXIT.changes;
     });
   });

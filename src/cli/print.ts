@@ -13,9 +13,10 @@ export function printErr(text: string): void {
   writeAll(2, `${text}\n`);
 }
 
-/** Prints one JSON document to stdout. */
+/** Prints one JSON document to stdout. Control characters that JSON leaves as they are would steer a terminal. */
 export function printJson(value: unknown): void {
-  writeAll(1, `${JSON.stringify(value)}\n`);
+  const escaped = (c: string): string => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  writeAll(1, `${JSON.stringify(value).replace(/[\u007f-\u009f]/g, escaped)}\n`);
 }
 
 /** Prints problems or warnings to stderr, one after another. */
@@ -35,17 +36,20 @@ export function refuse(problems: readonly Diagnostic[]): number {
 
 const CODES = { red: 31, green: 32, yellow: 33, blue: 34, bold: 1, dim: 2 } as const;
 
+export type Paint = (style: keyof typeof CODES, text: string) => string;
+
 /** Colours text for stderr where that is a terminal and NO_COLOR is unset (no-color.org). Pure but for reading the environment. */
-export function paint(style: keyof typeof CODES, text: string): string {
-  if (text === "" || !wantsColour()) return text;
-  return `\u001b[${CODES[style]}m${text}\u001b[0m`;
-}
+export const paint: Paint = painter(() => process.stderr);
 
-let colour: boolean | undefined;
+/** The same for stdout, which may be a pipe while stderr is a terminal. */
+export const paintOut: Paint = painter(() => process.stdout);
 
-function wantsColour(): boolean {
-  colour ??= process.stderr.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== "dumb";
-  return colour;
+function painter(stream: () => { readonly isTTY?: boolean }): Paint {
+  let colour: boolean | undefined;
+  return (style, text) => {
+    colour ??= stream().isTTY === true && !process.env.NO_COLOR && process.env.TERM !== "dumb";
+    return text === "" || !colour ? text : `\u001b[${CODES[style]}m${text}\u001b[0m`;
+  };
 }
 
 /** Work that takes less long shows no progress. */

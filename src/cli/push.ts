@@ -2,10 +2,11 @@
 import { performance } from "node:perf_hooks";
 import { type Diagnostic, failure, problem, type Result } from "../diagnostics.ts";
 import type { Machine } from "../project/project.ts";
+import { diffBuilt } from "../push/live-contents.ts";
 import { isEmpty, planJson } from "../push/plan.ts";
 import { pushTree } from "../push/push.ts";
 import type { PushEvent, PushOutcome } from "../push/push-event.ts";
-import { surveyMachine } from "../push/survey.ts";
+import { type Survey, surveyMachine } from "../push/survey.ts";
 import type { ConnectOptions, Transport } from "../push/transport.ts";
 import type { CommandRun, ParsedArguments } from "./commands.ts";
 import { untilCtrlC } from "./ctrl-c.ts";
@@ -14,6 +15,7 @@ import { refuseUsage } from "./help.ts";
 import { type BuiltMachine, forEachMachine, type NamedMachines, readWanted } from "./machines.ts";
 import { formatMs, paint, printDiagnostics, printErr, printJson, refuse } from "./print.ts";
 import { confirmSeconds, connectTo, gitState, KEEP_GENERATIONS, whoAmI, wholeNumber } from "./remote.ts";
+import { diffLines } from "./show-diff.ts";
 import { eventLine, planLines } from "./show-plan.ts";
 import { onConnection, type Start, startWithTrees } from "./start.ts";
 
@@ -60,6 +62,7 @@ function pushOne(
         failed(survey.problems);
         return refuse(survey.problems);
       }
+      await showDiff(args, transport, { machine, wanted }, survey.value);
       outcomes.push({ machine: machine.name, ok: true, plan: planJson(survey.value.plan) });
       return isEmpty(survey.value.plan) ? EXIT.done : EXIT.changes;
     }
@@ -101,6 +104,19 @@ function eventPrinter(machine: string, args: ParsedArguments): (event: PushEvent
   };
 }
 
+/** Nothing without `--diff`. That a diff can't be shown stops no push. */
+async function showDiff(
+  args: ParsedArguments,
+  transport: Transport,
+  { machine, wanted }: BuiltMachine,
+  survey: Survey,
+): Promise<void> {
+  if (!args.flag("diff")) return;
+  const diffs = await diffBuilt(transport, machine.name, survey, wanted);
+  if (!diffs.ok) printDiagnostics(diffs.problems);
+  else for (const line of diffLines(diffs.value, paint)) printErr(line);
+}
+
 /** Pushes a built tree over an open connection, with what the command line says of it. */
 async function pushBuilt(
   { machine, wanted }: BuiltMachine,
@@ -128,6 +144,7 @@ async function pushBuilt(
     takeOver: args.flag("take-over"),
     meta,
     reconnect: () => connectTo(machine, { ...options, acceptNew: false }),
+    onPlan: (survey: Survey) => showDiff(args, transport, { machine, wanted }, survey),
     ...(signal ? { signal } : {}),
   };
   return pushTree(transport, machine.name, wanted, named.known, settings, onEvent);

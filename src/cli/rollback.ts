@@ -3,6 +3,7 @@ import { performance } from "node:perf_hooks";
 import { buildLayout } from "../build/layout.ts";
 import { type Diagnostic, printable } from "../diagnostics.ts";
 import { blake3 } from "../hash.ts";
+import { diffContents } from "../push/live-contents.ts";
 import { isEmpty, planJson } from "../push/plan.ts";
 import type { PushEvent } from "../push/push-event.ts";
 import { planRollback, rollBack } from "../push/rollback.ts";
@@ -12,9 +13,10 @@ import type { CommandRun, ParsedArguments } from "./commands.ts";
 import { untilCtrlC } from "./ctrl-c.ts";
 import { EXIT } from "./exit.ts";
 import { refuseUsage } from "./help.ts";
-import { printErr, printJson, refuse } from "./print.ts";
+import { paint, printErr, printJson, refuse } from "./print.ts";
 import { outcomeLine } from "./push.ts";
 import { confirmSeconds, connectTo, KEEP_GENERATIONS, whoAmI } from "./remote.ts";
+import { diffLines } from "./show-diff.ts";
 import { eventLine, planLines } from "./show-plan.ts";
 import { onConnection, startOnMachines } from "./start.ts";
 
@@ -56,6 +58,14 @@ async function rollback(args: ParsedArguments, signal: AbortSignal): Promise<num
     if (!target.ok) return refused(target.problems);
     const survey = await planRollback(transport, machine.name, target.value, named.known, onEvent);
     if (!survey.ok) return refused(survey.problems);
+    if (args.flag("diff")) {
+      const { before, plan } = survey.value;
+      const { manifest, keptIn, localFolder: folder } = target.value;
+      const sources = { manifests: [before, manifest], keptIn, folder };
+      const diffs = await diffContents(transport, machine.name, plan.files, sources);
+      if (!diffs.ok) return refused(diffs.problems);
+      for (const line of diffLines(diffs.value, paint)) printErr(line);
+    }
     if (args.flag("dry-run")) {
       if (args.flag("json")) printJson(planJson(survey.value.plan));
       return isEmpty(survey.value.plan) ? EXIT.done : EXIT.changes;

@@ -4,7 +4,7 @@ import type { PushPlan } from "../push/plan.ts";
 import { isEmpty } from "../push/plan.ts";
 import type { PushEvent } from "../push/push-event.ts";
 import type { FileChange } from "../push/tree-diff.ts";
-import { formatMs, paint } from "./print.ts";
+import { formatMs, type Paint, paint as paintErr } from "./print.ts";
 
 /** More files than this are counted, not listed. */
 const LISTED_FILES = 40;
@@ -16,8 +16,8 @@ const SIGN: Readonly<Record<FileChange["change"], string>> = {
   attributes: "m",
 };
 
-/** The whole plan, one line a thing that happens. Pure but for colour. */
-export function planLines(plan: PushPlan): string[] {
+/** The whole plan, one line a thing that happens. Pure but for colour, which is stderr's unless `paint` is another's. */
+export function planLines(plan: PushPlan, paint: Paint = paintErr): string[] {
   const from = plan.from ? `generation ${plan.from.number}` : "no generation yet";
   if (isEmpty(plan)) return [`${plan.machine}: nothing to do (${from}, ${plan.to.slice(0, 12)})`];
   const out = [
@@ -26,7 +26,9 @@ export function planLines(plan: PushPlan): string[] {
   const shown = plan.files.filter((f) => (f.after ?? f.before)?.type !== "dir");
   const width = Math.min(60, Math.max(0, ...shown.slice(0, LISTED_FILES).map((f) => f.path.length)));
   for (const f of shown.slice(0, LISTED_FILES))
-    out.push(`  ${colourSign(f)} ${printable(f.path).padEnd(width)}  ${paint("dim", printable(f.cause))}`);
+    out.push(
+      `  ${colourSign(f, paint)} ${printable(f.path).padEnd(width)}  ${paint("dim", printable(f.cause))}`,
+    );
   if (shown.length > LISTED_FILES) out.push(`    … and ${shown.length - LISTED_FILES} more files`);
   const folders = plan.files.length - shown.length;
   if (folders > 0) out.push(paint("dim", `    and ${folders} ${folders === 1 ? "folder" : "folders"}`));
@@ -57,13 +59,14 @@ function leftAlone(plan: PushPlan): Map<string, string[]> {
   return out;
 }
 
-function colourSign(f: FileChange): string {
+function colourSign(f: FileChange, paint: Paint): string {
   const style = f.change === "added" ? "green" : f.change === "removed" ? "red" : "yellow";
   return paint(style, SIGN[f.change]);
 }
 
 /** One line for an event, undefined for those not worth one. Pure but for colour. */
 export function eventLine(event: PushEvent): string | undefined {
+  const paint = paintErr;
   switch (event.kind) {
     case "connected":
       return paint("dim", `connected to ${event.label} (${formatMs(event.ms)})`);

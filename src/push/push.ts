@@ -33,6 +33,8 @@ export interface PushSettings extends CommitSettings {
   readonly reconnect: () => Promise<Result<Transport>>;
   /** Replace files that labctl did not make, and another machine's tree. */
   readonly takeOver: boolean;
+  /** Waited for before anything changes, if there is something to change. */
+  readonly onPlan?: (survey: Survey) => Promise<void>;
   /** Aborted: no further step begins, and those that may be left alone are. Undefined: it goes on to its end. */
   readonly signal?: AbortSignal;
 }
@@ -59,6 +61,7 @@ export async function pushTree(
   const survey = await unlessInterrupted(settings.signal, unchanged(machine), () => looking);
   if (settings.signal?.aborted) await Promise.race([dropLater(transport, machine, looking), sleep(1000)]);
   if (!survey.ok) return survey;
+  if (settings.onPlan && !isEmpty(survey.value.plan)) await settings.onPlan(survey.value);
   const manifestText = readFileSync(wanted.manifestFile, "utf8");
   const stage: StageFiles = async (_plan, session, paths) => {
     const folder = `${STATE}/stage/${session}`;

@@ -37,6 +37,8 @@ export interface WantedTree {
 export interface Survey {
   readonly plan: PushPlan;
   readonly probe: Probe;
+  /** The tree that the machine has now; undefined: none. */
+  readonly before: Manifest | undefined;
   readonly session: string;
   /** The stage folder stands already. */
   readonly staged: boolean;
@@ -186,7 +188,7 @@ async function look(
     after,
   });
   onEvent({ kind: "planned", plan, ms: performance.now() - startedAt });
-  return success({ plan, probe, session, staged });
+  return success({ plan, probe, before: before.manifest, session, staged });
 }
 
 function unitsToAsk(

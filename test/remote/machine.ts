@@ -103,13 +103,15 @@ esac
   }
 
   const run: Machine["run"] = (verb, args = [], data = "", env = {}) => {
-    const size = Buffer.byteLength(PROGRAM);
+    // What a push sends for this verb.
+    const program = remoteProgram(verb);
+    const size = Buffer.byteLength(program);
     const child = spawnSync(
       "bash",
       // With a socket as its standard input bash takes itself for rshd's and reads ~/.bashrc.
       ["--norc", "-c", `LABCTL_PROGRAM=$(head -c ${size}); eval "$LABCTL_PROGRAM"`, "labctl", verb, ...args],
       {
-        input: PROGRAM + data,
+        input: program + data,
         encoding: "utf8",
         maxBuffer: 1 << 26,
         env: {

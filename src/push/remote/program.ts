@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 declare const LABCTL_REMOTE_PARTS: Readonly<Record<string, string>>;
 
 const LOOKING = ["prelude", "state", "probe", "main"];
+const COMPARING = ["prelude", "state", "contents", "main"];
 const ALL = [
   "prelude",
   "state",
@@ -25,11 +26,14 @@ const texts = new Map<string, string>();
 
 /** The text that knows `verb`; short for verbs that only look. */
 export function remoteProgram(verb: string): string {
-  const short = SHORT_VERBS.has(verb);
-  const key = short ? "short" : "all";
+  const [key, parts]: readonly [string, readonly string[]] = SHORT_VERBS.has(verb)
+    ? ["short", LOOKING]
+    : verb === "contents"
+      ? ["contents", COMPARING]
+      : ["all", ALL];
   let text = texts.get(key);
   if (text === undefined) {
-    text = (short ? LOOKING : ALL).map(readPart).join("");
+    text = parts.map(readPart).join("");
     texts.set(key, text);
   }
   return text;

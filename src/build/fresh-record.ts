@@ -3,21 +3,25 @@
  * what `lstat` said of it, as numbers, because reading them back must cost next to nothing. A cache: absent, damaged or
  * of another version it means "look properly". Owns the file's format; must not decide anything.
  *
- *     u32 version | u32 count | u32 checksum of the rest | u32 0 | count × 6 f64 | JSON head, then paths, NUL-separated
+ *     u32 version | u32 count | u32 checksum | u32 padding | count × 6 f64 | JSON head, then paths, NUL-separated
+ *
+ * The checksum covers what a comparison with the disk would not find damaged: the head and each path's last number.
  */
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import type { GenerationId } from "../paths.ts";
 import { ABSENT, type Signature, UNTRUSTED } from "./signature.ts";
 
-const RECORD_VERSION = 3;
+const RECORD_VERSION = 4;
 const HEAD_BYTES = 16;
 /**
- * Size, mtime, ctime, inode, mode, users. The size of an absent path is -1; NaN, which equals nothing, stands where the
- * path can't be trusted and has to be looked at. `users` is a bit for each machine that makes something of the input.
+ * Size, mtime, ctime, inode, mode, and `users` or `twin`. The size of an absent path is -1; NaN, which equals nothing, stands
+ * where the path can't be trusted and has to be looked at.
  */
 export const NUMBERS_PER_PATH = 6;
-/** Index of `users`. */
+/** Index of `users`, of an input: a bit for each machine that makes something of it. */
 export const USERS = 5;
+/** Index of `twin`, of an output: one more than the index of the first output that is a hard link to the same file; or 0. */
+export const TWIN = 5;
 /** Value of `users` where it can't be told who makes something of the input. */
 export const USERS_UNKNOWN = -1;
 /** A double holds so many bits exactly. */
@@ -70,17 +74,19 @@ export function setNumbers(
   if (tooYoung) numbers[at + 1] = Number.NaN;
 }
 
-/** Replaces the record by rename. Throws what `fs` throws. */
+/** Marks twins anew in the numbers it is given, and replaces the record by rename. Throws what `fs` throws. */
 export function writeFreshRecord(file: string, { head, paths, numbers }: FreshRecord): void {
-  const text = Buffer.from([JSON.stringify(head), ...paths].join("\0"));
-  // Padded, so that the checksum can go by words.
+  markTwins(head, numbers);
+  const first = JSON.stringify(head);
+  const text = Buffer.from([first, ...paths].join("\0"));
+  // Padded, so that a reader can take the whole by words.
   const padding = Buffer.alloc((4 - (text.length % 4)) % 4);
   const body = Buffer.concat([
     Buffer.from(numbers.buffer, numbers.byteOffset, numbers.byteLength),
     text,
     padding,
   ]);
-  const start = new Uint32Array([RECORD_VERSION, paths.length, checksum(body), padding.length]);
+  const start = new Uint32Array([RECORD_VERSION, paths.length, checksum(first, numbers), padding.length]);
   const temporary = `${file}.${process.pid}`;
   writeFileSync(temporary, Buffer.concat([Buffer.from(start.buffer), body]));
   renameSync(temporary, file);
@@ -95,21 +101,43 @@ export function readFreshRecord(file: string, tool: string): FreshRecord | undef
     if (data.length < HEAD_BYTES || data.length % 4 !== 0) return undefined;
     const [version, count = 0, sum, padding = 0] = new Uint32Array(data.buffer, data.byteOffset, 4);
     const textAt = HEAD_BYTES + count * NUMBERS_PER_PATH * 8;
-    if (version !== RECORD_VERSION || textAt > data.length || sum !== checksum(data.subarray(HEAD_BYTES)))
-      return undefined;
+    if (version !== RECORD_VERSION || textAt > data.length) return undefined;
     const numbers = new Float64Array(data.buffer, data.byteOffset + HEAD_BYTES, count * NUMBERS_PER_PATH);
     const [first = "", ...paths] = data.toString("utf8", textAt, data.length - padding).split("\0");
+    if (paths.length !== count || sum !== checksum(first, numbers)) return undefined;
     const head = JSON.parse(first) as FreshHead;
-    return head.tool === tool && paths.length === count ? { head, paths, numbers } : undefined;
+    return head.tool === tool ? { head, paths, numbers } : undefined;
   } catch {
     return undefined;
   }
 }
 
-/** 32-bit FNV-1a by words: against accidents, not against enemies. Length is a multiple of 4. Pure. */
-function checksum(data: Buffer): number {
+/** 32-bit FNV-1a: against accidents, not against enemies. Pure. */
+function checksum(head: string, numbers: Float64Array): number {
   let hash = 0x811c9dc5;
-  const words = new Uint32Array(data.buffer, data.byteOffset, data.length / 4);
-  for (let i = 0; i < words.length; i++) hash = Math.imul(hash ^ (words[i] as number), 0x01000193);
+  for (let i = 0; i < head.length; i++) hash = Math.imul(hash ^ head.charCodeAt(i), 0x01000193);
+  for (let i = USERS; i < numbers.length; i += NUMBERS_PER_PATH) {
+    const n = numbers[i] as number;
+    hash = Math.imul(hash ^ n, 0x01000193);
+    hash = Math.imul(hash ^ (n / 2 ** 32), 0x01000193);
+  }
   return hash >>> 0;
+}
+
+/** Outputs that are one file under several names look all the same or all different, as long as the folders do. */
+function markTwins({ machines }: FreshHead, numbers: Float64Array): void {
+  const firsts = new Map<number, number>();
+  for (const { tree, to } of machines) {
+    for (let i = tree; i < to; i++) {
+      const at = i * NUMBERS_PER_PATH;
+      const first = firsts.get(numbers[at + 3] as number);
+      if (first === undefined) firsts.set(numbers[at + 3] as number, i);
+      numbers[at + TWIN] = first !== undefined && sameLook(numbers, at, first * NUMBERS_PER_PATH) ? first + 1 : 0;
+    }
+  }
+}
+
+function sameLook(numbers: Float64Array, a: number, b: number): boolean {
+  for (let k = 0; k < TWIN; k++) if (numbers[a + k] !== numbers[b + k]) return false;
+  return true;
 }

@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import { performance } from "node:perf_hooks";
 import type { MachineName } from "../paths.ts";
 import type { BuildRequest, BuildResult, MachineBuild } from "./build-result.ts";
-import { type FreshMachine, type FreshRecord, NUMBERS_PER_PATH, readFreshRecord } from "./fresh-record.ts";
+import { type FreshMachine, type FreshRecord, NUMBERS_PER_PATH, readFreshRecord, TWIN } from "./fresh-record.ts";
 import { buildLayout } from "./layout.ts";
 import { lookAt, readSignature, type Signature } from "./signature.ts";
 
@@ -90,37 +90,33 @@ function compare(
   startedAt: number,
   recordAt: number,
 ): Look {
-  const inputs = differing(record, 0, record.head.inputs);
+  const inputs: number[] = [];
+  for (let i = 0; i < record.head.inputs; i++) if (differs(record, i)) inputs.push(i);
   const inputsAt = performance.now();
-  let looked = record.head.inputs;
-  const outputs: { machine: FreshMachine; index: number }[] = [];
-  const machines: MachineBuild[] = [];
-  for (const machine of asked) {
-    const { name, generation, files, from, tree, to } = machine;
-    const folders = differing(record, from, tree);
-    for (const index of folders) outputs.push({ machine, index });
-    process.chdir(buildLayout(request.root).tree(name));
-    for (const index of differing(record, tree, to)) outputs.push({ machine, index });
-    process.chdir(request.root);
-    if (inputs.length + outputs.length > MAX_DIFFERENCES) return { kind: "unknown" };
-    looked += to - from;
-    machines.push({
+  const seen = new Uint8Array(record.paths.length);
+  const outputs = differingOutputs(request, record, asked, seen, MAX_DIFFERENCES - inputs.length);
+  // A name whose folder or other name changed may have become a file of its own.
+  if (outputs.length > 0)
+    outputs.push(...differingOutputs(request, record, asked, seen, MAX_DIFFERENCES - inputs.length));
+  if (inputs.length + outputs.length > MAX_DIFFERENCES) return { kind: "unknown" };
+  if (inputs.length + outputs.length > 0)
+    return { kind: "differs", differences: { record, recordSignature, inputs, outputs, asked } };
+  const endedAt = performance.now();
+  const machines = asked.map(
+    ({ name, generation, files }): MachineBuild => ({
       machine: name as MachineName,
       generation,
       files,
       written: 0,
       removed: 0,
       steps: [],
-      durationMs: performance.now() - startedAt,
-    });
-  }
-  if (inputs.length + outputs.length > 0)
-    return { kind: "differs", differences: { record, recordSignature, inputs, outputs, asked } };
-  const endedAt = performance.now();
+      durationMs: endedAt - startedAt,
+    }),
+  );
   const stats = {
     phasesMs: { record: recordAt - startedAt, inputs: inputsAt - recordAt, outputs: endedAt - inputsAt },
     totalMs: endedAt - startedAt,
-    looked,
+    looked: asked.reduce((n, { from, to }) => n + to - from, record.head.inputs),
     hashed: 0,
     rendered: 0,
     written: 0,
@@ -128,13 +124,37 @@ function compare(
   return { kind: "fresh", result: { machines, stats } };
 }
 
-/** Indices of the paths that no longer look as recorded. */
-function differing({ paths, numbers }: FreshRecord, from: number, to: number): number[] {
-  const out: number[] = [];
-  for (let i = from; i < to; i++) {
-    if (!sameAs(lookAt(paths[i] as string), numbers, i * NUMBERS_PER_PATH)) out.push(i);
+/**
+ * Outputs that were not `seen` yet and no longer look as recorded, which then count as seen. One that is a hard link to an
+ * output that was seen is left out: which names a folder has for which files, the folder's own time stamps tell.
+ */
+function differingOutputs(
+  request: BuildRequest,
+  record: FreshRecord,
+  asked: readonly FreshMachine[],
+  seen: Uint8Array,
+  most: number,
+): { readonly machine: FreshMachine; readonly index: number }[] {
+  const { numbers } = record;
+  const all = seen.includes(1);
+  const found: { machine: FreshMachine; index: number }[] = [];
+  for (const machine of asked) {
+    const { name, from, tree, to } = machine;
+    for (let i = from; i < to; i++) {
+      if (i === tree) process.chdir(buildLayout(request.root).tree(name));
+      const twin = i < tree ? 0 : (numbers[i * NUMBERS_PER_PATH + TWIN] as number);
+      if (seen[i] === 1 || (!all && twin > 0 && seen[twin - 1] === 1)) continue;
+      seen[i] = 1;
+      if (differs(record, i)) found.push({ machine, index: i });
+    }
+    process.chdir(request.root);
+    if (found.length > most) break;
   }
-  return out;
+  return found;
+}
+
+function differs({ paths, numbers }: FreshRecord, index: number): boolean {
+  return !sameAs(lookAt(paths[index] as string), numbers, index * NUMBERS_PER_PATH);
 }
 
 function sameAs(stats: Stats | undefined, numbers: Float64Array, at: number): boolean {

@@ -28,6 +28,18 @@ export const TREE_ROOT = "/usr/local";
 /** labctl's own folder inside the tree root; no layer may write into it. */
 export const STATE_FOLDER = ".labctl";
 
+/**
+ * labctl's folder for what can be made again: `$XDG_CACHE_HOME/labctl`, else `~/.cache/labctl` (XDG Base Directory
+ * Specification 0.8, which has relative values ignored). Pure.
+ */
+export function cacheFolder(
+  environment: Readonly<Record<string, string | undefined>>,
+  home: string,
+): AbsPath {
+  const base = environment.XDG_CACHE_HOME;
+  return `${base?.startsWith("/") ? base : `${home}/.cache`}/labctl` as AbsPath;
+}
+
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
 /** True for a name that can be a machine or a layer. Pure. */

@@ -11,6 +11,8 @@ export interface BuildRequest {
   readonly facts: ReadonlyMap<string, string>;
   /** labctl's own version and build: another one does not trust this one's state. */
   readonly tool: string;
+  /** Folder of the user's own for compiled templates; undefined: none are kept. */
+  readonly templateCache?: AbsPath;
   /** Ignore what is known from earlier builds. */
   readonly fromNothing: boolean;
   /** Plan only: nothing is written, and the generation printed is the one that stands. */

@@ -47,6 +47,7 @@ import {
   recordOf,
   writeState,
 } from "./state.ts";
+import { type TemplateCache, templateCache } from "./template-cache.ts";
 
 /** How long a second build waits for the first. */
 const LOCK_PATIENCE_MS = 30_000;
@@ -228,6 +229,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
   writeState(layout, request.tool, { hashes: hashes.entries(), machines: states });
   const looked = inputsLooked([reader.watched, disk.watched, parts.watched]);
   saveFresh(request, machines, looked, states);
+  await tools.saveTemplates();
   phase("save");
   return success({
     machines: results,
@@ -300,16 +302,23 @@ function settled(
 }
 
 function makeTools(request: BuildRequest, hashes: SourceHashes, parts: Parts, b3: Blake3): Tools {
-  let rendering: Promise<Renderer> | undefined;
+  let rendering: Promise<{ readonly renderer: Renderer; readonly templates: TemplateCache }> | undefined;
+  const hash = (text: string): string => b3.hash(text);
   let bundling: Promise<Bundler> | undefined;
   return {
     b3,
     hashes,
     parts,
-    renderer: () => {
-      rendering ??= import("./render.ts").then((m) => m.renderer(parts.partial, (text) => b3.hash(text)));
+    rendering: () => {
+      rendering ??= import("./render.ts").then(({ renderer }) => {
+        const folder = request.templateCache;
+        const file = folder && (join(folder, `templates-${hash(request.root).slice(0, 16)}`) as AbsPath);
+        const templates = templateCache(file, request.tool, hash, !request.fromNothing);
+        return { templates, renderer: renderer(parts.partial, hash, templates) };
+      });
       return rendering;
     },
+    saveTemplates: async () => (await rendering)?.templates.save(),
     bundler: () => {
       bundling ??= import("./bundle.ts").then((m) => m.bundler(request.root, request.builtInLayers));
       return bundling;

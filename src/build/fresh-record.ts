@@ -132,7 +132,8 @@ function markTwins({ machines }: FreshHead, numbers: Float64Array): void {
       const at = i * NUMBERS_PER_PATH;
       const first = firsts.get(numbers[at + 3] as number);
       if (first === undefined) firsts.set(numbers[at + 3] as number, i);
-      numbers[at + TWIN] = first !== undefined && sameLook(numbers, at, first * NUMBERS_PER_PATH) ? first + 1 : 0;
+      numbers[at + TWIN] =
+        first !== undefined && sameLook(numbers, at, first * NUMBERS_PER_PATH) ? first + 1 : 0;
     }
   }
 }

@@ -7,7 +7,13 @@ import { dirname, join } from "node:path";
 import { performance } from "node:perf_hooks";
 import type { MachineName } from "../paths.ts";
 import type { BuildRequest, BuildResult, MachineBuild } from "./build-result.ts";
-import { type FreshMachine, type FreshRecord, NUMBERS_PER_PATH, readFreshRecord, TWIN } from "./fresh-record.ts";
+import {
+  type FreshMachine,
+  type FreshRecord,
+  NUMBERS_PER_PATH,
+  readFreshRecord,
+  TWIN,
+} from "./fresh-record.ts";
 import { buildLayout } from "./layout.ts";
 import { lookAt, readSignature, type Signature } from "./signature.ts";
 

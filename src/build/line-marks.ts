@@ -8,11 +8,11 @@ import type { Place } from "../diagnostics.ts";
 /** Private to this file: neither can stand in a tree's text that is worth checking. */
 const OPEN = "\u0002";
 const CLOSE = "\u0003";
-const MARK = new RegExp(`${OPEN}([0-9]+):([0-9]+)${CLOSE}`, "g");
+const MARK = new RegExp(`${OPEN}([^${CLOSE}]*):([0-9]+)${CLOSE}`, "g");
 
-/** Puts marks into a parsed template; `fileIndex` is what they carry. Changes `program`. */
-export function markLines(program: hbs.AST.Program, fileIndex: number): void {
-  const mark = (line: number): string => `${OPEN}${fileIndex}:${line}${CLOSE}`;
+/** Puts marks into a parsed template; `file` is what they carry. Changes `program`. */
+export function markLines(program: hbs.AST.Program, file: string): void {
+  const mark = (line: number): string => `${OPEN}${file}:${line}${CLOSE}`;
   program.body = program.body.flatMap((node): hbs.AST.Statement[] => {
     if (node.type === "ContentStatement") {
       const content = node as hbs.AST.ContentStatement;
@@ -32,8 +32,8 @@ export function markLines(program: hbs.AST.Program, fileIndex: number): void {
       ];
     }
     const block = node as hbs.AST.BlockStatement;
-    if (block.program) markLines(block.program, fileIndex);
-    if (block.inverse) markLines(block.inverse, fileIndex);
+    if (block.program) markLines(block.program, file);
+    if (block.inverse) markLines(block.inverse, file);
     return [node];
   });
 }
@@ -64,14 +64,14 @@ export interface MarkedText {
   readonly places: readonly (Place | undefined)[];
 }
 
-/** Takes the marks out; `files` are the names that `fileIndex` counts. Pure. */
-export function readMarks(marked: string, files: readonly string[]): MarkedText {
+/** Takes the marks out. Pure. */
+export function readMarks(marked: string): MarkedText {
   const places: (Place | undefined)[] = [];
   let last: Place | undefined;
   const lines = marked.split("\n").map((line) => {
     let own: Place | undefined;
     for (const match of line.matchAll(MARK)) {
-      last = { file: files[Number(match[1])] ?? "?", line: Number(match[2]) };
+      last = { file: match[1] ?? "?", line: Number(match[2]) };
       const rest = line.slice(match.index + match[0].length);
       // What a line begins with says where it comes from; a mark before nothing does not count.
       if (own === undefined && rest !== "" && !rest.startsWith(OPEN)) own = last;

@@ -13,6 +13,7 @@ import type { AbsPath, FactName, FileHash, RelPath } from "../paths.ts";
 import type { Machine } from "../project/project.ts";
 import type { MachineBuild } from "./build-result.ts";
 import type { Bundler } from "./bundle.ts";
+import type { CompiledTemplates } from "./compiled-template.ts";
 import { MANIFEST_VERSION, type Manifest, type ManifestEntry } from "./manifest.ts";
 import type { OutputTree } from "./output-tree.ts";
 import type { PlannedOutput } from "./overlay.ts";
@@ -40,7 +41,9 @@ export interface Tools {
   readonly b3: Blake3;
   readonly hashes: SourceHashes;
   /** Loaded only when a step needs it. */
-  readonly renderer: () => Promise<Renderer>;
+  readonly rendering: () => Promise<{ readonly renderer: Renderer; readonly templates: CompiledTemplates }>;
+  /** Keeps what was compiled for the next run. */
+  readonly saveTemplates: () => Promise<void>;
   readonly bundler: () => Promise<Bundler>;
   readonly parts: Parts;
 }
@@ -114,7 +117,13 @@ export async function prepareMachine(
   const produced = new Map<RelPath, Produced>();
   for (const step of steps) {
     if (step.action === "render") {
-      const result = produceRendering(step.output, input, facts, tools, await tools.renderer());
+      const { renderer, templates } = await tools.rendering();
+      let result = produceRendering(step.output, input, facts, tools, renderer);
+      if (!result) {
+        await templates.loadCompiler();
+        result = produceRendering(step.output, input, facts, tools, renderer);
+      }
+      if (!result) throw new Error(`${step.output.path} was not compiled by the compiler`);
       if ("code" in result) problems.push(result);
       else produced.set(step.output.path, result);
     } else if (step.action === "bundle") {
@@ -163,13 +172,14 @@ function hashOfPart(tools: Tools, name: string): FileHash {
   return tools.parts.hash(name) ?? ("" as FileHash);
 }
 
+/** Undefined: the compiler is wanted first. */
 function produceRendering(
   output: PlannedOutput,
   input: MachineInput,
   facts: Readonly<Record<string, FactValue>>,
   tools: Tools,
   renderer: Renderer,
-): Produced | Diagnostic {
+): Produced | Diagnostic | undefined {
   const template = readFileSync(sourceFile(output).file);
   const rendering = renderer.render({
     template: { text: template.toString("utf8"), file: output.source },
@@ -178,6 +188,7 @@ function produceRendering(
     facts,
     searched: input.facts.searched,
   });
+  if (!rendering) return undefined;
   if (!rendering.ok) return rendering.problem;
   const data = Buffer.from(rendering.text);
   const parts = Object.fromEntries(rendering.partials.map((name) => [name, hashOfPart(tools, name)]));

@@ -175,6 +175,7 @@ export async function quickBuild(
   rmSync(temporary, { recursive: true, force: true });
   const actedAt = performance.now();
   save(request, differences, changed, generations, touched, states, treeOf);
+  await tools.saveTemplates();
   const machineBuilds = asked.map((block): MachineBuild => results.get(block.name) ?? untouched(block));
   return success({
     machines: machineBuilds,

@@ -1,23 +1,22 @@
 /**
- * Renders templates: strict, unescaped, with every fact read recorded. Owns the compiled templates of one run.
- * Gets texts handed in; must not read files.
+ * Renders templates: strict, unescaped, with every fact read recorded. Owns the templates made ready in one run.
+ * Gets texts and compiled templates handed in; must not read files, and must not load Handlebars' compiler.
  */
-import Handlebars from "handlebars";
+import Handlebars from "handlebars/runtime";
 import type { Diagnostic, Place } from "../diagnostics.ts";
 import type { FactSearch, FactValue } from "../facts/fact.ts";
-import { markLines, readMarks } from "./line-marks.ts";
+import {
+  type CompiledTemplates,
+  OUT_HELPER,
+  type PartialName,
+  SCOPE_HELPER,
+  type TemplateText,
+} from "./compiled-template.ts";
+import { readMarks } from "./line-marks.ts";
 import { SHARED_FILE } from "./parts.ts";
 import { describe } from "./problems.ts";
 import { type Helper, HelperFault, helperTable, kindOf } from "./template-helpers.ts";
-import { MissingName, type ReadLog, templateScope } from "./template-scope.ts";
-import { BUILT_IN, OUT_HELPER, type PartialName, parseTemplate, SCOPE_HELPER } from "./template-source.ts";
-
-/** A template file's text and where it is. */
-export interface TemplateText {
-  readonly text: string;
-  /** Repository-relative. */
-  readonly file: string;
-}
+import { MissingName, type ReadLog, type ReadToken, templateScope } from "./template-scope.ts";
 
 export interface RenderRequest {
   readonly template: TemplateText;
@@ -42,58 +41,49 @@ export type Rendering =
   | { readonly ok: false; readonly problem: Diagnostic };
 
 export interface Renderer {
-  render(request: RenderRequest): Rendering;
+  /** Undefined: it reaches a template that is not compiled yet; load the compiler and ask again. */
+  render(request: RenderRequest): Rendering | undefined;
 }
 
 /** Finds a partial by its resolved name `layer/name`; undefined if there is none. */
 export type FindPartial = (name: string) => TemplateText | undefined;
 
-interface Compiled {
+interface Ready {
   readonly run: Handlebars.TemplateDelegate;
   readonly partials: Readonly<Record<string, Handlebars.TemplateDelegate>>;
   readonly partialNames: readonly string[];
 }
 
 /**
- * `hash` gives 64 hex digits of a text's BLAKE3. A template is compiled once however many machines render it. A marking
- * renderer also tells where each line comes from; its compiled templates are its own.
+ * `hash` gives 64 hex digits of a text's BLAKE3. A template is made ready once however many machines render it. With
+ * `marking` the templates are marked ones, and a rendering also tells where each line comes from.
  */
 export function renderer(
   findPartial: FindPartial,
   hash: (text: string) => string,
+  templates: CompiledTemplates,
   marking: "plain" | "marking" = "plain",
 ): Renderer {
   const table = helperTable(hash);
-  const known = new Set<string>([...BUILT_IN, ...Object.keys(table), "file"]);
-  const files: string[] = [];
-  const compiled = new Map<string, { readonly text: string; readonly result: Compiled | Diagnostic }>();
+  const ready = new Map<string, { readonly text: string; readonly result: Ready | Diagnostic }>();
   const hashText = (text: string): string => hash(text).slice(0, 16);
+  // Many templates read the same facts.
+  const tokensOf = new WeakMap<object, Map<string, ReadToken>>();
 
-  const placeOf = (mark: string): Place => {
-    const [file = "0", line = "1", column = "1"] = mark.split(":");
-    return { file: files[Number(file)] ?? "?", line: Number(line), column: Number(column) };
-  };
-
-  const compileOne = (
+  const readyOne = (
     t: TemplateText,
     layer: string,
-  ): { run: Handlebars.TemplateDelegate; partials: readonly PartialName[] } | Diagnostic => {
-    const fileIndex = files.push(t.file) - 1;
-    const parsed = parseTemplate(t.text, t.file, fileIndex, layer, known);
-    if ("problem" in parsed) return parsed.problem;
-    if (marking === "marking") markLines(parsed.template.ast, fileIndex);
-    const helpers = Object.fromEntries([...known, OUT_HELPER, SCOPE_HELPER].map((name) => [name, true]));
-    const run = Handlebars.compile(parsed.template.ast, {
-      noEscape: true,
-      knownHelpersOnly: true,
-      knownHelpers: helpers,
-    });
-    return { run, partials: parsed.template.partials };
+  ): { run: Handlebars.TemplateDelegate; partials: readonly PartialName[] } | Diagnostic | undefined => {
+    const found = templates.find(t, layer);
+    if (!found || "code" in found) return found;
+    // It is the compiler's own, of this run or from the cache that only this user can write.
+    const spec = new Function(`return ${found.script}`)() as TemplateSpecification;
+    return { run: Handlebars.template(spec), partials: found.partials };
   };
 
-  const compile = (t: TemplateText, layer: string): Compiled | Diagnostic => {
-    const main = compileOne(t, layer);
-    if ("code" in main) return main;
+  const makeReady = (t: TemplateText, layer: string): Ready | Diagnostic | undefined => {
+    const main = readyOne(t, layer);
+    if (!main || "code" in main) return main;
     const partials: Record<string, Handlebars.TemplateDelegate> = {};
     const queue = [...main.partials];
     for (let next = queue.shift(); next; next = queue.shift()) {
@@ -108,8 +98,8 @@ export function renderer(
           excerpt: [`looked for: layers/${full.replace("/", "/_partials/")}.hbs`],
         });
       }
-      const one = compileOne(found, full.split("/")[0] ?? layer);
-      if ("code" in one) return one;
+      const one = readyOne(found, full.split("/")[0] ?? layer);
+      if (!one || "code" in one) return one;
       partials[full] = one.run;
       queue.push(...one.partials);
     }
@@ -120,13 +110,16 @@ export function renderer(
     render: (request) => {
       const key = `${request.layer}\0${request.template.file}`;
       const { text: source } = request.template;
-      const known = compiled.get(key);
+      const known = ready.get(key);
       // An edit between two machines' renderings must not pair the new text's hash with the old text's result.
-      const template = known?.text === source ? known.result : compile(request.template, request.layer);
-      if (template !== known?.result) compiled.set(key, { text: source, result: template });
+      const template = known?.text === source ? known.result : makeReady(request.template, request.layer);
+      if (!template) return undefined;
+      if (template !== known?.result) ready.set(key, { text: source, result: template });
       if ("code" in template) return { ok: false, problem: template };
       const reads: ReadLog = new Map();
-      const scope = templateScope(request.facts, reads, hashText);
+      const tokens = tokensOf.get(request.facts) ?? new Map();
+      tokensOf.set(request.facts, tokens);
+      const scope = templateScope(request.facts, reads, hashText, tokens);
       const fail = (place: Place, message: string, help: string): RenderFault =>
         new RenderFault(
           describe({ kind: "template-failed", place, message, machine: request.machine, help }),
@@ -145,13 +138,13 @@ export function renderer(
             ...wrapHelpers({ ...table, file }, scope.whole, (mark, message) =>
               fail(placeOf(mark), message, "correct the argument, or the fact that it comes from"),
             ),
-            ...ownHelpers(scope, placeOf, fail),
+            ...ownHelpers(scope, fail),
           },
           partials: template.partials,
         });
         const partials = [...template.partialNames, ...shared].sort();
         const rendering = { ok: true as const, text, reads, partials };
-        return marking === "plain" ? rendering : { ...rendering, ...readMarks(text, files) };
+        return marking === "plain" ? rendering : { ...rendering, ...readMarks(text) };
       } catch (error) {
         if (error instanceof RenderFault) return { ok: false, problem: error.diagnostic };
         if (error instanceof MissingName) {
@@ -182,6 +175,12 @@ export function renderer(
       }
     },
   };
+}
+
+/** `file:line:column`; a file's name may hold colons. */
+function placeOf(mark: string): Place {
+  const [, file = "?", line = "1", column = "1"] = /^(.*):([0-9]+):([0-9]+)$/s.exec(mark) ?? [];
+  return { file, line: Number(line), column: Number(column) };
 }
 
 class RenderFault extends Error {
@@ -225,7 +224,6 @@ function wrapHelpers(
 
 function ownHelpers(
   scope: ReturnType<typeof templateScope>,
-  placeOf: (mark: string) => Place,
   fail: (place: Place, message: string, help: string) => Error,
 ): Record<string, Handlebars.HelperDelegate> {
   return {

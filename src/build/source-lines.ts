@@ -9,6 +9,7 @@ import type { MachineFacts } from "../facts/read-facts.ts";
 import type { Blake3 } from "../hash.ts";
 import type { AbsPath } from "../paths.ts";
 import type { Machine, Project } from "../project/project.ts";
+import { compiledAtOnce } from "./compile-template.ts";
 import { templateFacts } from "./machine-build.ts";
 import type { ManifestEntry } from "./manifest.ts";
 import { partReader } from "./parts.ts";
@@ -32,7 +33,7 @@ export function sourceLines(
   built: (machine: Machine, entry: ManifestEntry) => string | undefined,
 ): SourceLines {
   const parts = partReader(project, sourceHashes({}, b3), b3, Date.now());
-  const marking = renderer(parts.partial, (text) => b3.hash(text), "marking");
+  const marking = renderer(parts.partial, (text) => b3.hash(text), compiledAtOnce("marking"), "marking");
   const known = new Map<string, readonly (Place | undefined)[] | undefined>();
 
   const placesOf = (machine: Machine, entry: ManifestEntry): readonly (Place | undefined)[] | undefined => {
@@ -47,7 +48,7 @@ export function sourceLines(
       searched: own.searched,
     });
     // A source that was edited since the build has other lines than the tree that was checked.
-    return rendering.ok && rendering.text === built(machine, entry) ? rendering.places : undefined;
+    return rendering?.ok && rendering.text === built(machine, entry) ? rendering.places : undefined;
   };
 
   return {

@@ -170,6 +170,9 @@ export function helperTable(b3: (text: string) => string): Readonly<Record<strin
   };
 }
 
+/** What a template may call besides Handlebars' own; `file` is the renderer's. */
+export const HELPER_NAMES: readonly string[] = [...Object.keys(helperTable(String)), "file"];
+
 function number(value: unknown, helper: string): number {
   const n =
     typeof value === "number"

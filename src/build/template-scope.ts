@@ -19,7 +19,7 @@ export type ReadLog = Map<string, ReadToken>;
 /** Thrown through Handlebars, caught by `render.ts`; never leaves it. */
 export class MissingName extends Error {
   readonly path: string;
-  /** `file:line:column` with the file's index. */
+  /** `file:line:column`. */
   readonly mark: string;
   constructor(path: string, mark: string) {
     super(`${path} is unset`);
@@ -47,16 +47,23 @@ export interface Scope {
 /** Hash of a value as a token; `canonicalJson` gives the text to hash. */
 export type HashText = (text: string) => string;
 
-/** `facts` is the root object; reads go into `log`. */
+/** `facts` is the root object; reads go into `log`. `tokens` keeps the hashes of whole values of the same facts. */
 export function templateScope(
   facts: Readonly<Record<string, FactValue>>,
   log: ReadLog,
   hashText: HashText,
+  tokens: Map<string, ReadToken> = new Map(),
 ): Scope {
   const behind = new WeakMap<object, Wrapped>();
 
   const recordWhole = (path: FactPath, value: unknown): void => {
-    if (path !== undefined) log.set(path, `=${hashText(canonicalJson(value))}`);
+    if (path === undefined) return;
+    let token = tokens.get(path);
+    if (token === undefined) {
+      token = `=${hashText(canonicalJson(value))}`;
+      tokens.set(path, token);
+    }
+    log.set(path, token);
   };
   const recordShape = (path: FactPath, value: object): void => {
     if (path !== undefined && !log.has(path)) log.set(path, Array.isArray(value) ? "list" : "object");

@@ -5,15 +5,9 @@
 import Handlebars from "handlebars";
 import type { Diagnostic, Place } from "../diagnostics.ts";
 import { suggestion } from "../suggestion.ts";
+import { BUILT_IN, OUT_HELPER, type PartialName, SCOPE_HELPER } from "./compiled-template.ts";
 import { describe } from "./problems.ts";
 import { PLACE_MARK } from "./template-scope.ts";
-
-/** Names that the rewriting inserts; a template can't write them, because of the leading blank. */
-export const OUT_HELPER = " out";
-export const SCOPE_HELPER = " scope";
-
-/** Handlebars' own, which take no place. */
-export const BUILT_IN: ReadonlySet<string> = new Set(["if", "unless", "each", "with", "lookup"]);
 
 /** Helpers whose first argument may be unset. */
 const ABSENCE_ALLOWED = new Set(["default", "isSet", "required"]);
@@ -24,21 +18,10 @@ export interface TemplateSource {
   readonly partials: readonly PartialName[];
 }
 
-export interface PartialName {
-  readonly name: string;
-  /** `layer/name`; what the rewritten tree asks for. */
-  readonly full: string;
-  readonly place: Place;
-}
-
-/**
- * `fileIndex` is what places in the rewritten names refer to; `layer` is whose partials a bare name means. Pure apart from
- * the parser's own state.
- */
+/** `layer` is whose partials a bare name means. Pure apart from the parser's own state. */
 export function parseTemplate(
   text: string,
   file: string,
-  fileIndex: number,
   layer: string,
   helpers: ReadonlySet<string>,
 ): { readonly template: TemplateSource } | { readonly problem: Diagnostic } {
@@ -48,7 +31,7 @@ export function parseTemplate(
   } catch (error) {
     return { problem: syntaxProblem(error as Error, text, file) };
   }
-  const rewriter = new Rewriter(file, fileIndex, layer, helpers);
+  const rewriter = new Rewriter(file, layer, helpers);
   rewriter.program(ast, []);
   if (rewriter.problem) return { problem: rewriter.problem };
   return { template: { ast, partials: rewriter.partials } };
@@ -85,13 +68,11 @@ class Rewriter {
   problem: Diagnostic | undefined;
   readonly partials: PartialName[] = [];
   private readonly file: string;
-  private readonly fileIndex: number;
   private readonly layer: string;
   private readonly helpers: ReadonlySet<string>;
 
-  constructor(file: string, fileIndex: number, layer: string, helpers: ReadonlySet<string>) {
+  constructor(file: string, layer: string, helpers: ReadonlySet<string>) {
     this.file = file;
-    this.fileIndex = fileIndex;
     this.layer = layer;
     this.helpers = helpers;
   }
@@ -234,7 +215,7 @@ class Rewriter {
   }
 
   private mark(node: Node): string {
-    return `${this.fileIndex}:${node.loc.start.line}:${node.loc.start.column + 1}`;
+    return `${this.file}:${node.loc.start.line}:${node.loc.start.column + 1}`;
   }
 
   private place(node: Node): Place {

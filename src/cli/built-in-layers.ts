@@ -17,7 +17,7 @@ import {
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { failure, problem, type Result, success } from "../diagnostics.ts";
-import type { AbsPath } from "../paths.ts";
+import { type AbsPath, cacheFolder } from "../paths.ts";
 
 /** Filled in when the program is bundled; undefined in the source. */
 declare const LABCTL_LAYERS: {
@@ -37,8 +37,7 @@ export function findBuiltInLayers(): Result<AbsPath> {
   const links = Object.entries(LABCTL_LAYERS.links);
   // npm leaves out all of them. One that is missing alone was removed by somebody who works on the layers.
   if (links.length === 0 || links.some(([path]) => isThere(join(shipped, path)))) return success(shipped);
-  const base = process.env.XDG_CACHE_HOME;
-  const cache = join(base?.startsWith("/") ? base : join(homedir(), ".cache"), "labctl");
+  const cache = cacheFolder(process.env, homedir());
   const home = join(cache, `layers-${LABCTL_LAYERS.id}`);
   const whole = join(home, "layers") as AbsPath;
   if (existsSync(whole)) return success(whole);

@@ -1,7 +1,9 @@
 /** Turns a command's arguments into a build request: finds the repository, reads `--fact`. */
+import { homedir } from "node:os";
 import type { BuildRequest } from "../build/build-result.ts";
 import type { Result } from "../diagnostics.ts";
 import { failure, problem, success } from "../diagnostics.ts";
+import { type AbsPath, cacheFolder } from "../paths.ts";
 import { findRoot } from "../project/find-root.ts";
 import { findBuiltInLayers } from "./built-in-layers.ts";
 import type { ParsedArguments } from "./commands.ts";
@@ -32,6 +34,7 @@ export function buildRequest(args: ParsedArguments, machines: readonly string[])
     machines,
     facts,
     tool: typeof LABCTL_BUILD === "string" ? LABCTL_BUILD : "source",
+    templateCache: `${cacheFolder(process.env, homedir())}/templates` as AbsPath,
     fromNothing: args.flag("rebuild"),
   });
 }

@@ -10,7 +10,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { failure, type Result, success } from "../diagnostics.ts";
-import type { AbsPath } from "../paths.ts";
+import { type AbsPath, cacheFolder } from "../paths.ts";
 import { mirrorOf, proxyOptions } from "./apt-source.ts";
 import { EXCLUDED_PATHS, finishScript, IMAGE_SUITE, imageKey, imagePackages } from "./image-recipe.ts";
 import { describeProblem } from "./problems.ts";
@@ -19,7 +19,7 @@ import { runProgram } from "./run-program.ts";
 export interface ImageOptions {
   /** Debian packages on top of the base set; empty: only the base set. */
   readonly packages: readonly string[];
-  /** Undefined: `defaultCacheFolder()`. Images lie in its subfolder `images/`. */
+  /** Undefined: `cacheFolder` of paths.ts. Images lie in its subfolder `images/`. */
   readonly cacheFolder?: AbsPath;
   /** One line per phase, for a person; not called if the image is cached and sound. */
   readonly onProgress?: (line: string) => void;
@@ -50,19 +50,13 @@ interface Seal {
   readonly sha256: string;
 }
 
-/** `$XDG_CACHE_HOME/labctl`, else `~/.cache/labctl` (XDG Base Directory Specification 0.8). */
-export function defaultCacheFolder(): AbsPath {
-  const base = process.env.XDG_CACHE_HOME;
-  return join(base?.startsWith("/") ? base : join(homedir(), ".cache"), "labctl") as AbsPath;
-}
-
 /**
  * The image with these packages: from the cache if its checksum holds (0.1 s), else built (half a minute, needs root,
  * the Debian mirror and the programs of `packagesNeeded`). Of several callers at once, in several processes, one
  * builds and the others wait. The file never appears half-written under its name.
  */
 export async function ensureImage(options: ImageOptions): Promise<Result<Image>> {
-  const folder = join(options.cacheFolder ?? defaultCacheFolder(), "images") as AbsPath;
+  const folder = join(options.cacheFolder ?? cacheFolder(process.env, homedir()), "images") as AbsPath;
   const key = imageKey(options.packages);
   const file = join(folder, `${key}.tar.zst`) as AbsPath;
   const cached = await readSound(file);

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import test from "node:test";
-import { renderer } from "../../src/build/render.ts";
+import { compiledAtOnce } from "../../src/build/compile-template.ts";
+import { type Rendering, renderer } from "../../src/build/render.ts";
 import { tokenNow } from "../../src/build/template-scope.ts";
 import { formatDiagnostic } from "../../src/diagnostics.ts";
 import type { FactValue } from "../../src/facts/fact.ts";
@@ -11,18 +12,24 @@ type Facts = Readonly<Record<string, FactValue>>;
 const hash = (text: string): string => createHash("sha256").update(text).digest("hex");
 const machine = { name: "m", host: "m.lan", tags: ["t"], layers: ["a"] };
 
-function rendering(text: string, facts: Facts = {}, partials: Readonly<Record<string, string>> = {}) {
+function rendering(
+  text: string,
+  facts: Facts = {},
+  partials: Readonly<Record<string, string>> = {},
+): Rendering {
   const find = (name: string) => {
     const found = partials[name];
     return found === undefined ? undefined : { text: found, file: `${name}.hbs` };
   };
-  return renderer(find, hash).render({
+  const done = renderer(find, hash, compiledAtOnce()).render({
     template: { text, file: "x.hbs" },
     layer: "a",
     machine: "m",
     facts: { ...facts, machine },
     searched: ["nowhere"],
   });
+  assert.ok(done);
+  return done;
 }
 
 function rendered(text: string, facts: Facts = {}, partials: Readonly<Record<string, string>> = {}): string {
@@ -251,7 +258,7 @@ test("a bare partial name means the layer that writes it, also where two layers 
 });
 
 test("a template that changed between two machines is compiled anew, so that its hash and its text agree", () => {
-  const each = renderer(() => undefined, hash);
+  const each = renderer(() => undefined, hash, compiledAtOnce());
   const render = (text: string) => {
     const result = each.render({
       template: { text, file: "x.hbs" },
@@ -260,7 +267,7 @@ test("a template that changed between two machines is compiled anew, so that its
       facts: { machine },
       searched: ["nowhere"],
     });
-    return result.ok && result.text;
+    return result?.ok && result.text;
   };
   assert.equal(render("one"), "one");
   assert.equal(render("two"), "two");

@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
-import { renderer, type TemplateText } from "../../src/build/render.ts";
+import { compiledAtOnce } from "../../src/build/compile-template.ts";
+import type { TemplateText } from "../../src/build/compiled-template.ts";
+import { renderer } from "../../src/build/render.ts";
 
 const hash = (text: string): string => `${text.length}`.padStart(64, "0");
 const PARTIALS: Readonly<Record<string, TemplateText>> = {
@@ -11,14 +13,14 @@ const PARTIALS: Readonly<Record<string, TemplateText>> = {
 };
 
 function render(text: string, marking: "plain" | "marking") {
-  const rendering = renderer((name) => PARTIALS[name], hash, marking).render({
+  const rendering = renderer((name) => PARTIALS[name], hash, compiledAtOnce(marking), marking).render({
     template: { text, file: "t.hbs" },
     layer: "l",
     machine: "m",
     facts: { name: "n", on: "yes", off: "", list: ["a", "b"], many: "x\ny\nz", empty: "" },
     searched: [] as never,
   });
-  assert.ok(rendering.ok, rendering.ok ? "" : rendering.problem.message);
+  assert.ok(rendering?.ok, rendering?.ok ? "" : rendering?.problem.message);
   return rendering;
 }
 

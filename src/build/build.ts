@@ -5,16 +5,15 @@
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { performance } from "node:perf_hooks";
 import type { Diagnostic, Result } from "../diagnostics.ts";
 import { failure, sortDiagnostics, success } from "../diagnostics.ts";
-import { type Blake3, blake3 } from "../hash.ts";
+import { blake3 } from "../hash.ts";
 import { type AbsPath, foldersAbove, type GenerationId, type RelPath } from "../paths.ts";
 import type { Machine, Project } from "../project/project.ts";
 import { readProject } from "../project/read-project.ts";
 import { selectMachines } from "../project/select-machines.ts";
 import type { BuildRequest, BuildResult, MachineBuild } from "./build-result.ts";
-import type { Bundler } from "./bundle.ts";
+import { buildTools } from "./build-tools.ts";
 import type { Differences } from "./fresh.ts";
 import { inputsLooked, saveFresh } from "./fresh-save.ts";
 import { buildLayout } from "./layout.ts";
@@ -25,20 +24,19 @@ import {
   pathOf,
   prepareMachine,
   stepLines,
-  type Tools,
+  templateView,
 } from "./machine-build.ts";
 import { readMachineFacts } from "./machine-facts.ts";
 import { manifestText } from "./manifest.ts";
 import { type OutputTree, outputTree, type TwinIndex, twinKey } from "./output-tree.ts";
 import { overlay } from "./overlay.ts";
-import { type Parts, partReader } from "./parts.ts";
+import { partReader } from "./parts.ts";
 import { describe } from "./problems.ts";
 import { projectDisk } from "./project-disk.ts";
 import { quickBuild } from "./quick-build.ts";
 import { treeReader } from "./read-tree.ts";
-import type { Renderer } from "./render.ts";
 import { ABSENT, lastingSignature, lookAt, readSignature, UNTRUSTED } from "./signature.ts";
-import { type SourceHashes, sourceHashes } from "./source-hashes.ts";
+import { sourceHashes } from "./source-hashes.ts";
 import {
   type BuildState,
   type MachineState,
@@ -47,7 +45,7 @@ import {
   recordOf,
   writeState,
 } from "./state.ts";
-import { type TemplateCache, templateCache } from "./template-cache.ts";
+import { manifestOf } from "./tree-manifest.ts";
 
 /** How long a second build waits for the first. */
 const LOCK_PATIENCE_MS = 30_000;
@@ -70,8 +68,7 @@ export async function build(request: BuildRequest, differences?: Differences): P
   const lock = await acquireLock(layout.lockFile, LOCK_PATIENCE_MS);
   if (!lock.ok) return lock;
   try {
-    const quick =
-      differences && !request.dryRun ? await quickBuild(request, differences, makeTools) : undefined;
+    const quick = differences && !request.dryRun ? await quickBuild(request, differences) : undefined;
     return quick ?? (await buildLocked(request, startedAt));
   } catch (error) {
     const e = error as NodeJS.ErrnoException;
@@ -132,7 +129,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
   phase("read");
 
   const parts = partReader(project.value, hashes, b3, readAtMs);
-  const tools = makeTools(request, hashes, parts, b3);
+  const tools = buildTools(request, hashes, parts, b3);
   const temporary = join(layout.treesFolder, ".new") as AbsPath;
   rmSync(temporary, { recursive: true, force: true });
   mkdirSync(temporary, { recursive: true });
@@ -144,7 +141,8 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
     const tree = outputTree(layout.tree(machine.name), temporary, twins, b3, request.dryRun);
     const machineFacts = facts.value.get(machine.name);
     if (!machineFacts) throw new Error(`no facts were read for ${machine.name}`);
-    const p = await prepareMachine({ machine, outputs, facts: machineFacts, before }, tree, tools, problems);
+    const view = templateView(machine, machineFacts);
+    const p = await prepareMachine({ name: machine.name, outputs, view, before }, tree, tools, problems);
     const touched = new Set(p.steps.map(pathOf));
     for (const [path, record] of Object.entries(before?.outputs ?? {})) {
       if (record.type === "file" && !touched.has(path as never))
@@ -174,7 +172,8 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
     const t = performance.now();
     const executed = executeMachine(p, tree, tools, problems);
     if (problems.length > 0) return failure(...unique(problems));
-    const text = manifestText(executed.manifest);
+    const manifest = manifestOf(machine, p.input.outputs, executed.outputs);
+    const text = manifestText(manifest);
     const generation = b3.hash(text) as string as GenerationId;
     const file = layout.manifest(machine.name);
     const known = state?.machines[machine.name];
@@ -194,7 +193,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
     results.push({
       machine: machine.name,
       generation,
-      files: executed.manifest.entries.filter((e) => e.type !== "dir").length,
+      files: manifest.entries.filter((e) => e.type !== "dir").length,
       written: executed.written,
       removed: executed.removed,
       steps: stepLines(p.steps, root),
@@ -205,7 +204,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
   const twinsTouched = new Set<string>();
   for (const { prepared: p } of prepared) {
     for (const path of p.steps.map(pathOf)) {
-      for (const records of [state?.machines[p.input.machine.name], states[p.input.machine.name]]) {
+      for (const records of [state?.machines[p.input.name], states[p.input.name]]) {
         const record = recordOf(records?.outputs, path);
         if (record?.type === "file") twinsTouched.add(twinKey(record.content, record.mode));
       }
@@ -253,9 +252,9 @@ function dryResult(
   root: AbsPath,
 ): BuildResult {
   const machines = prepared.map((p): MachineBuild => {
-    const before = state?.machines[p.input.machine.name];
+    const before = state?.machines[p.input.name];
     return {
-      machine: p.input.machine.name,
+      machine: p.input.name,
       generation: before?.generation ?? ("" as GenerationId),
       files: p.input.outputs.filter((o) => o.content.kind !== "dir").length,
       written: p.steps.filter((s) => s.action !== "remove").length,
@@ -298,31 +297,6 @@ function settled(
     manifestSignature: lastingSignature(lookAt(manifest), state.manifestSignature, nowMs),
     rootSignature: lastingSignature(lookAt(tree.root), ABSENT, nowMs),
     outputs: Object.fromEntries(outputs),
-  };
-}
-
-function makeTools(request: BuildRequest, hashes: SourceHashes, parts: Parts, b3: Blake3): Tools {
-  let rendering: Promise<{ readonly renderer: Renderer; readonly templates: TemplateCache }> | undefined;
-  const hash = (text: string): string => b3.hash(text);
-  let bundling: Promise<Bundler> | undefined;
-  return {
-    b3,
-    hashes,
-    parts,
-    rendering: () => {
-      rendering ??= import("./render.ts").then(({ renderer }) => {
-        const folder = request.templateCache;
-        const file = folder && (join(folder, `templates-${hash(request.root).slice(0, 16)}`) as AbsPath);
-        const templates = templateCache(file, request.tool, hash, !request.fromNothing);
-        return { templates, renderer: renderer(parts.partial, hash, templates) };
-      });
-      return rendering;
-    },
-    saveTemplates: async () => (await rendering)?.templates.save(),
-    bundler: () => {
-      bundling ??= import("./bundle.ts").then((m) => m.bundler(request.root, request.builtInLayers));
-      return bundling;
-    },
   };
 }
 

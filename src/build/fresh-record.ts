@@ -55,6 +55,8 @@ export interface FreshRecord {
   readonly head: FreshHead;
   readonly paths: readonly string[];
   readonly numbers: Float64Array;
+  /** Of a record that was read: the paths as they stand in it. */
+  readonly pathBytes?: Uint8Array;
 }
 
 /**
@@ -75,10 +77,10 @@ export function setNumbers(
 }
 
 /** Marks twins anew in the numbers it is given, and replaces the record by rename. Throws what `fs` throws. */
-export function writeFreshRecord(file: string, { head, paths, numbers }: FreshRecord): void {
+export function writeFreshRecord(file: string, { head, paths, numbers, pathBytes }: FreshRecord): void {
   markTwins(head, numbers);
   const first = JSON.stringify(head);
-  const text = Buffer.from([first, ...paths].join("\0"));
+  const text = Buffer.concat([Buffer.from(`${first}\0`), pathBytes ?? Buffer.from(paths.join("\0"))]);
   // Padded, so that a reader can take the whole by words.
   const padding = Buffer.alloc((4 - (text.length % 4)) % 4);
   const body = Buffer.concat([
@@ -106,7 +108,9 @@ export function readFreshRecord(file: string, tool: string): FreshRecord | undef
     const [first = "", ...paths] = data.toString("utf8", textAt, data.length - padding).split("\0");
     if (paths.length !== count || sum !== checksum(first, numbers)) return undefined;
     const head = JSON.parse(first) as FreshHead;
-    return head.tool === tool ? { head, paths, numbers } : undefined;
+    if (head.tool !== tool) return undefined;
+    const pathBytes = data.subarray(textAt + Buffer.byteLength(first) + 1, data.length - padding);
+    return { head, paths, numbers, pathBytes };
   } catch {
     return undefined;
   }

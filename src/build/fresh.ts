@@ -4,7 +4,6 @@
  */
 import type { Stats } from "node:fs";
 import { dirname, join } from "node:path";
-import { performance } from "node:perf_hooks";
 import type { MachineName } from "../paths.ts";
 import type { BuildRequest, BuildResult, MachineBuild } from "./build-result.ts";
 import {

@@ -5,16 +5,15 @@
 import { readFileSync } from "node:fs";
 import { parse } from "node:path";
 import { type Diagnostic, failure, type Result, success } from "../diagnostics.ts";
-import type { FactValue } from "../facts/fact.ts";
+import type { FactSearch, FactValue } from "../facts/fact.ts";
 import type { MachineFacts } from "../facts/read-facts.ts";
 import type { Blake3 } from "../hash.ts";
 import { LEDGER_FILE } from "../ipam/ledger.ts";
-import type { AbsPath, FactName, FileHash, RelPath } from "../paths.ts";
+import type { AbsPath, FactName, FileHash, MachineName, RelPath } from "../paths.ts";
 import type { Machine } from "../project/project.ts";
 import type { MachineBuild } from "./build-result.ts";
 import type { Bundler } from "./bundle.ts";
 import type { CompiledTemplates } from "./compiled-template.ts";
-import { MANIFEST_VERSION, type Manifest, type ManifestEntry } from "./manifest.ts";
 import type { OutputTree } from "./output-tree.ts";
 import type { PlannedOutput } from "./overlay.ts";
 import type { Parts } from "./parts.ts";
@@ -30,10 +29,20 @@ import { type ReadToken, tokenNow } from "./template-scope.ts";
 /** Files up to this size are read whole, and checked against their planned hash while they are copied. */
 const READ_WHOLE_BYTES = 8 << 20;
 
+/** What templates see of a machine, and what messages say of it. */
+export interface TemplateView {
+  /** Facts and `machine` by name. */
+  readonly facts: Readonly<Record<string, FactValue>>;
+  readonly searched: FactSearch;
+  /** Where a fact's value comes from. */
+  originOf(path: string): string;
+}
+
 export interface MachineInput {
-  readonly machine: Machine;
+  readonly name: MachineName;
   readonly outputs: readonly PlannedOutput[];
-  readonly facts: MachineFacts;
+  /** Undefined where all outputs are copies. */
+  readonly view: TemplateView | undefined;
   readonly before: MachineState | undefined;
 }
 
@@ -65,7 +74,6 @@ export interface PreparedMachine {
 
 export interface ExecutedMachine {
   readonly outputs: Readonly<Record<string, OutputRecord>>;
-  readonly manifest: Manifest;
   /** Outputs whose bytes, mode or type were really replaced. */
   readonly written: number;
   readonly removed: number;
@@ -87,6 +95,15 @@ export function templateFacts(machine: Machine, facts: MachineFacts): Readonly<R
   return out;
 }
 
+/** Pure. */
+export function templateView(machine: Machine, facts: MachineFacts): TemplateView {
+  return {
+    facts: templateFacts(machine, facts),
+    searched: facts.searched,
+    originOf: (path) => originOf(facts, path),
+  };
+}
+
 /** Plans the machine and produces what its steps need; changes nothing on disk. */
 export async function prepareMachine(
   input: MachineInput,
@@ -94,7 +111,10 @@ export async function prepareMachine(
   tools: Tools,
   problems: Diagnostic[],
 ): Promise<PreparedMachine> {
-  const facts = templateFacts(input.machine, input.facts);
+  const view = (): TemplateView => {
+    if (!input.view) throw new Error(`${input.name} has an output that reads facts, and none were read`);
+    return input.view;
+  };
   const hashText = (text: string): string => tools.b3.hash(text).slice(0, 16);
   const records = input.before?.outputs;
   // Many templates read the same facts.
@@ -105,11 +125,11 @@ export async function prepareMachine(
     tokenNow: (path, before) => {
       const shape = before === "object" || before === "list";
       const key = shape ? `${path}\0` : path;
-      const known = tokens.get(key) ?? tokenNow(facts, path, before, hashText);
+      const known = tokens.get(key) ?? tokenNow(view().facts, path, before, hashText);
       tokens.set(key, known);
       return known;
     },
-    factOrigin: (path) => originOf(input.facts, path),
+    factOrigin: (path) => view().originOf(path),
     partHash: tools.parts.hash,
     outputCondition: (path, record) => tree.condition(path, record),
     strangers: tree.strangers(records),
@@ -118,10 +138,10 @@ export async function prepareMachine(
   for (const step of steps) {
     if (step.action === "render") {
       const { renderer, templates } = await tools.rendering();
-      let result = produceRendering(step.output, input, facts, tools, renderer);
+      let result = produceRendering(step.output, input.name, view(), tools, renderer);
       if (!result) {
         await templates.loadCompiler();
-        result = produceRendering(step.output, input, facts, tools, renderer);
+        result = produceRendering(step.output, input.name, view(), tools, renderer);
       }
       if (!result) throw new Error(`${step.output.path} was not compiled by the compiler`);
       if ("code" in result) problems.push(result);
@@ -175,8 +195,8 @@ function hashOfPart(tools: Tools, name: string): FileHash {
 /** Undefined: the compiler is wanted first. */
 function produceRendering(
   output: PlannedOutput,
-  input: MachineInput,
-  facts: Readonly<Record<string, FactValue>>,
+  machine: MachineName,
+  { facts, searched }: TemplateView,
   tools: Tools,
   renderer: Renderer,
 ): Produced | Diagnostic | undefined {
@@ -184,9 +204,9 @@ function produceRendering(
   const rendering = renderer.render({
     template: { text: template.toString("utf8"), file: output.source },
     layer: output.layer,
-    machine: input.machine.name,
+    machine,
     facts,
-    searched: input.facts.searched,
+    searched,
   });
   if (!rendering) return undefined;
   if (!rendering.ok) return rendering.problem;
@@ -293,7 +313,7 @@ export function executeMachine(
     const { type, mode, content: bytes, sizeBytes, signature } = record;
     outputs.set(path, { type, mode, content: bytes, sizeBytes, signature, source });
   }
-  return { outputs: Object.fromEntries(outputs), manifest: manifestOf(input, outputs), written, removed };
+  return { outputs: Object.fromEntries(outputs), written, removed };
 }
 
 function copySource(
@@ -313,49 +333,6 @@ function copySource(
   tree.copyFile(output.path, source.file, output.mode, hash);
   if (!tools.hashes.stillTrue(source)) return changed();
   return { hash, sizeBytes: source.sizeBytes };
-}
-
-function manifestOf(input: MachineInput, outputs: ReadonlyMap<string, OutputRecord>): Manifest {
-  const packages = new Map<string, Manifest["packages"][number]>();
-  for (const layer of input.machine.layers) {
-    for (const name of layer.packages)
-      if (!packages.has(name)) packages.set(name, { name, layer: layer.name });
-  }
-  const entries: ManifestEntry[] = [];
-  for (const output of input.outputs) {
-    const record = outputs.get(output.path);
-    if (!record) continue;
-    const facts = record.reads === undefined ? NO_FACTS : factsRead(record.reads);
-    const origin = {
-      layer: output.layer,
-      source: output.source,
-      template: output.content.kind === "render",
-      facts,
-    };
-    const base = { path: output.path, mode: output.mode, owner: output.owner, group: output.group, origin };
-    if (record.type === "file")
-      entries.push({ ...base, type: "file", sizeBytes: record.sizeBytes, hash: record.content as FileHash });
-    else if (record.type === "link") entries.push({ ...base, type: "link", target: record.content });
-    else entries.push({ ...base, type: "dir" });
-  }
-  return {
-    version: MANIFEST_VERSION,
-    machine: input.machine.name,
-    layers: input.machine.layers.map((l) => l.name),
-    packages: [...packages.values()].sort((a, b) => (a.name < b.name ? -1 : 1)),
-    entries,
-  };
-}
-
-const NO_FACTS: Readonly<Record<string, string | null>> = {};
-
-function factsRead(reads: Readonly<Record<string, ReadToken>>): Readonly<Record<string, string | null>> {
-  const facts: Record<string, string | null> = {};
-  for (const [path, token] of Object.entries(reads)) {
-    if (token === "absent") facts[path] = null;
-    else if (token.startsWith("=")) facts[path] = token.slice(1);
-  }
-  return facts;
 }
 
 function sourceFile(output: PlannedOutput) {

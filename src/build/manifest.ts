@@ -66,6 +66,41 @@ export function manifestText(m: Manifest): string {
   return `${start},"entries":[\n${lines.join(",\n")}\n]}\n`;
 }
 
+/** A manifest as its lines, for whoever changes few of many entries. */
+export interface ManifestLines {
+  /** Undefined if there is no such entry. */
+  entry(path: string): ManifestEntry | undefined;
+  /** Changes an entry that is there. */
+  replace(entry: ManifestEntry): void;
+  text(): string;
+}
+
+/** `text` is one that `manifestText` made, known to be untouched; undefined if it can't be. */
+export function manifestLines(text: string): ManifestLines | undefined {
+  const lines = text.split("\n");
+  if (lines[0]?.endsWith(',"entries":[') !== true || lines.at(-2) !== "]}") return undefined;
+  const at = new Map<string, number>();
+  const start = `  {"path":`;
+  for (let i = 1; i < lines.length - 2; i++) {
+    const line = lines[i] as string;
+    const end = line.indexOf('","type":"');
+    if (!line.startsWith(start) || end < 0) return undefined;
+    at.set(line.slice(start.length, end + 1), i);
+  }
+  return {
+    entry: (path) => {
+      const line = lines[at.get(quote(path)) ?? -1];
+      return line === undefined ? undefined : parseEntry(JSON.parse(line.replace(/,$/, "")));
+    },
+    replace: (entry) => {
+      const i = at.get(quote(entry.path));
+      if (i === undefined) throw new Error(`${entry.path} is not in the manifest`);
+      lines[i] = `  ${entryText(entry)}${lines[i]?.endsWith(",") ? "," : ""}`;
+    },
+    text: () => lines.join("\n"),
+  };
+}
+
 /** Put together by hand: thousands of entries are written by every build that changes one of them. */
 function entryText(e: ManifestEntry): string {
   const { layer, source, template, facts } = e.origin;

@@ -5,14 +5,14 @@
  */
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { performance } from "node:perf_hooks";
 import type { Diagnostic, Result } from "../diagnostics.ts";
 import { failure, sortDiagnostics, success } from "../diagnostics.ts";
 import { type Blake3, blake3 } from "../hash.ts";
-import { type AbsPath, foldersAbove, type GenerationId, type RelPath } from "../paths.ts";
+import { type AbsPath, foldersAbove, type GenerationId, type MachineName, type RelPath } from "../paths.ts";
 import type { Machine } from "../project/project.ts";
 import { readProject } from "../project/read-project.ts";
 import type { BuildRequest, BuildResult, MachineBuild } from "./build-result.ts";
+import { buildTools } from "./build-tools.ts";
 import type { Differences } from "./fresh.ts";
 import { type FreshMachine, setNumbers, writeFreshRecord } from "./fresh-record.ts";
 import { contentsOf } from "./fresh-save.ts";
@@ -22,10 +22,11 @@ import {
   type PreparedMachine,
   prepareMachine,
   stepLines,
-  type Tools,
+  type TemplateView,
+  templateView,
 } from "./machine-build.ts";
 import { readMachineFacts } from "./machine-facts.ts";
-import { type Manifest, type ManifestEntry, manifestText, parseManifest } from "./manifest.ts";
+import { type ManifestLines, manifestLines } from "./manifest.ts";
 import { type OutputTree, outputTree } from "./output-tree.ts";
 import type { PlannedOutput } from "./overlay.ts";
 import { type Parts, partReader } from "./parts.ts";
@@ -40,20 +41,27 @@ import {
   recordOf,
   writeMachineState,
 } from "./state.ts";
+import { manifestEntries } from "./tree-manifest.ts";
 
-/** One machine with the state that its steps start from. */
+/** One machine with what its steps start from. */
 interface Affected {
   readonly block: FreshMachine;
   readonly state: MachineState;
-  readonly manifest: Manifest;
+  readonly manifest: ManifestLines;
   readonly subset: readonly [RelPath, OutputRecord][];
+}
+
+/** What only templates need: reading it costs more than copying a few files. */
+interface TemplateInputs {
+  readonly views: ReadonlyMap<string, TemplateView>;
+  readonly machines: readonly Machine[];
+  readonly parts: Parts;
 }
 
 /** Undefined: this is a case for the full build; nothing was changed. Holds the build's lock while it runs. */
 export async function quickBuild(
   request: BuildRequest,
   differences: Differences,
-  makeTools: (request: BuildRequest, hashes: SourceHashes, parts: Parts, b3: Blake3) => Tools,
 ): Promise<Result<BuildResult> | undefined> {
   const startedAt = performance.now();
   const readAtMs = Date.now();
@@ -73,17 +81,23 @@ export async function quickBuild(
     if (known) states.set(name, known);
     return known;
   };
+  const parts: Affected[] = [];
+  for (const block of wanted) {
+    const part = affectedPart(block, stateOf(block.name), changed, root, layout.manifest(block.name));
+    if (!part) return undefined;
+    parts.push(part);
+  }
 
-  const disk = projectDisk();
-  const project = readProject(root, request.builtInLayers, disk);
-  if (!project.ok) return undefined;
-  const machines = project.value.machines.filter((m) => wanted.some((w) => w.name === m.name));
-  const facts = readMachineFacts(project.value, machines, request.facts, disk);
-  if (!facts.ok) return failure(...sortDiagnostics(facts.problems));
   const b3 = await blake3();
   const hashes = sourceHashes({}, b3);
-  const parts = partReader(project.value, hashes, b3, readAtMs);
-  const tools = makeTools(request, hashes, parts, b3);
+  const copiesOnly = parts.every(({ subset }) => subset.every(([, r]) => r.sourceHash === undefined));
+  let inputs: TemplateInputs | undefined;
+  if (!copiesOnly || changed.facts.size > 0) {
+    const read = readTemplateInputs(request, wanted, hashes, b3, readAtMs);
+    if (!read?.ok) return read;
+    inputs = read.value;
+  }
+  const tools = buildTools(request, hashes, inputs?.parts ?? NO_PARTS, b3);
 
   const temporary = join(layout.treesFolder, ".new") as AbsPath;
   rmSync(temporary, { recursive: true, force: true });
@@ -111,27 +125,21 @@ export async function quickBuild(
 
   const problems: Diagnostic[] = [];
   const prepared: { affected: Affected; prepared: PreparedMachine; tree: OutputTree }[] = [];
-  for (const block of wanted) {
-    const machine = machines.find((m) => m.name === block.name);
-    const machineFacts = machine && facts.value.get(machine.name);
-    const affected =
-      machine && affectedPart(block, stateOf(block.name), changed, root, layout.manifest(block.name));
-    if (!affected || !machineFacts) return undefined;
+  for (const affected of parts) {
+    const name = affected.block.name as MachineName;
+    const machine = inputs?.machines.find((m) => m.name === name);
+    const view = inputs?.views.get(name);
+    if (inputs && (!machine || !view)) return undefined;
     const outputs = affected.subset.map(([path, r]) =>
       plannedAgain(path, r, affected.manifest, machine, root, readAtMs),
     );
     if (!outputs.every((o) => o !== undefined)) return undefined;
     const before = { ...affected.state, outputs: Object.fromEntries(affected.subset) };
-    const tree = treeOf(block.name);
+    const tree = treeOf(name);
     prepared.push({
       affected,
       tree,
-      prepared: await prepareMachine(
-        { machine, outputs, facts: machineFacts, before },
-        tree,
-        tools,
-        problems,
-      ),
+      prepared: await prepareMachine({ name, outputs, view, before }, tree, tools, problems),
     });
   }
   if (problems.length > 0) return failure(...sortDiagnostics(problems));
@@ -143,9 +151,8 @@ export async function quickBuild(
     const { block, manifest, state } = affected;
     const executed = executeMachine(p, tree, tools, problems);
     if (problems.length > 0) return failure(...problems);
-    const replaced = new Map(executed.manifest.entries.map((e) => [e.path as string, e]));
-    const entries = manifest.entries.map((e): ManifestEntry => replaced.get(e.path) ?? e);
-    const text = manifestText({ ...manifest, entries });
+    for (const entry of manifestEntries(p.input.outputs, executed.outputs)) manifest.replace(entry);
+    const text = manifest.text();
     const generation = b3.hash(text) as string as GenerationId;
     if (generation !== block.generation) {
       const temp = join(temporary, `manifest-${block.name}`);
@@ -163,7 +170,7 @@ export async function quickBuild(
     );
     states.set(block.name, { ...state, generation, outputs: { ...state.outputs, ...executed.outputs } });
     results.set(block.name, {
-      machine: p.input.machine.name,
+      machine: p.input.name,
       generation,
       files: block.files,
       written: executed.written,
@@ -193,6 +200,36 @@ export async function quickBuild(
   });
 }
 
+/** Undefined: the project can't be read, which the full build says properly. */
+function readTemplateInputs(
+  request: BuildRequest,
+  wanted: readonly FreshMachine[],
+  hashes: SourceHashes,
+  b3: Blake3,
+  readAtMs: number,
+): Result<TemplateInputs> | undefined {
+  const disk = projectDisk();
+  const project = readProject(request.root, request.builtInLayers, disk);
+  if (!project.ok) return undefined;
+  const machines = project.value.machines.filter((m) => wanted.some((w) => w.name === m.name));
+  const facts = readMachineFacts(project.value, machines, request.facts, disk);
+  if (!facts.ok) return failure(...sortDiagnostics(facts.problems));
+  const views = new Map<string, TemplateView>();
+  for (const machine of machines) {
+    const own = facts.value.get(machine.name);
+    if (own) views.set(machine.name, templateView(machine, own));
+  }
+  return success({ machines, views, parts: partReader(project.value, hashes, b3, readAtMs) });
+}
+
+/** For outputs that are made of one file each. */
+const NO_PARTS: Parts = {
+  partial: () => undefined,
+  hash: () => undefined,
+  forget: () => {},
+  watched: new Map(),
+};
+
 /** The outputs of a machine that are made of what changed. */
 function affectedPart(
   block: FreshMachine,
@@ -202,7 +239,7 @@ function affectedPart(
   manifestFile: string,
 ): Affected | undefined {
   const text = readFileSync(manifestFile, "utf8");
-  const manifest = parseManifest(text);
+  const manifest = manifestLines(text);
   if (!state || !manifest || state.generation !== block.generation) return undefined;
   const factsChanged = changed.facts.has("all") || changed.facts.has(block.name);
   const subset = (Object.entries(state.outputs) as [RelPath, OutputRecord][]).filter(
@@ -218,17 +255,17 @@ function affectedPart(
 function plannedAgain(
   path: RelPath,
   record: OutputRecord,
-  manifest: Manifest,
-  machine: Machine,
+  manifest: ManifestLines,
+  machine: Machine | undefined,
   root: AbsPath,
   readAtMs: number,
 ): PlannedOutput | undefined {
-  const entry = manifest.entries.find((e) => e.path === path);
+  const entry = manifest.entry(path);
   if (entry?.type !== "file") return undefined;
   const rendered = entry.origin.template;
   if (!rendered && record.sourceHash !== undefined) return undefined;
   const { layer, source } = entry.origin;
-  const folder = machine.layers.find((l) => l.name === layer)?.folder;
+  const folder = machine?.layers.find((l) => l.name === layer)?.folder;
   const own = `layers/${layer}/`;
   const file = (
     folder !== undefined && source.startsWith(own)
@@ -263,7 +300,7 @@ function save(
 ): void {
   const layout = buildLayout(request.root);
   const nowMs = Date.now();
-  const { paths, numbers, head } = record;
+  const { paths, numbers, head, pathBytes } = record;
   for (const [index, { signature, racy }] of changed.signatures) setNumbers(numbers, index, signature, racy);
   const stale = new Map<string, Set<number>>();
   for (const { machine, index } of outputs)
@@ -305,7 +342,12 @@ function save(
     });
     return { ...block, generation };
   });
-  writeFreshRecord(layout.freshFile, { head: { ...head, machines }, paths, numbers });
+  writeFreshRecord(layout.freshFile, {
+    head: { ...head, machines },
+    paths,
+    numbers,
+    ...(pathBytes ? { pathBytes } : {}),
+  });
 }
 
 function untouched(block: FreshMachine): MachineBuild {

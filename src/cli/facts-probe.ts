@@ -1,7 +1,6 @@
 /** `labctl facts probe <machine…>`: asks machines what they are and keeps the answers in `facts/probed/`. */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { performance } from "node:perf_hooks";
 import type { ProbedFacts } from "../facts/probe-answer.ts";
 import { fetchFacts } from "../push/fetch-facts.ts";
 import type { ParsedArguments } from "./commands.ts";

@@ -1,5 +1,4 @@
 /** `labctl push`: builds, plans, and carries the plan out on each machine. */
-import { performance } from "node:perf_hooks";
 import { type Diagnostic, failure, problem, type Result } from "../diagnostics.ts";
 import type { Machine } from "../project/project.ts";
 import { diffBuilt } from "../push/live-contents.ts";

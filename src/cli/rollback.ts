@@ -1,5 +1,4 @@
 /** `labctl rollback <machine> [n]`: brings an earlier generation back, from what the machine itself kept. */
-import { performance } from "node:perf_hooks";
 import { buildLayout } from "../build/layout.ts";
 import { type Diagnostic, printable } from "../diagnostics.ts";
 import { blake3 } from "../hash.ts";

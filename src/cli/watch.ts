@@ -2,7 +2,6 @@
  * `labctl watch <machine…>`: builds and pushes on every edit, over a connection that stays open. `build --watch` is the
  * same without the push. Ends with Ctrl-C.
  */
-import { performance } from "node:perf_hooks";
 import { build } from "../build/build.ts";
 import type { BuildRequest } from "../build/build-result.ts";
 import { lookAtPaths, lookFresh } from "../build/fresh.ts";

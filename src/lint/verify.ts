@@ -2,7 +2,6 @@
  * Checks the built trees of machines: our own reader first, then the programs that are installed. Findings leave here
  * with the place in the sources, sorted, each once however many machines share it. Never connects to anything.
  */
-import { performance } from "node:perf_hooks";
 import type { Manifest, ManifestEntry } from "../build/manifest.ts";
 import type { Diagnostic } from "../diagnostics.ts";
 import { formatPlace, sortDiagnostics } from "../diagnostics.ts";

@@ -2,7 +2,6 @@
  * Connects, asks the machine what it is, and makes the plan: everything up to the point where something would change.
  * One round trip where this host's memory of the machine is right; up to three where it is not.
  */
-import { performance } from "node:perf_hooks";
 import type { Manifest } from "../build/manifest.ts";
 import { readBuiltTexts, recallTexts, treeView, type UnitTexts } from "../build/tree-view.ts";
 import type { Result } from "../diagnostics.ts";

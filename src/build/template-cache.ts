@@ -3,7 +3,7 @@
  * template. A cache in the user's own cache folder, never in the repository: it holds code, and a repository may come from
  * anywhere. Absent, damaged or of another labctl it means "compile".
  */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { AbsPath } from "../paths.ts";
 import type { CompiledTemplate, CompiledTemplates, CompileTemplate } from "./compiled-template.ts";
@@ -79,6 +79,6 @@ function writeCache(file: AbsPath, body: string, hash: (text: string) => string)
     writeFileSync(temporary, `${hash(body)}\n${body}`, { mode: 0o600 });
     renameSync(temporary, file);
   } catch {
-    rmSync(temporary, { force: true });
+    if (existsSync(temporary)) rmSync(temporary);
   }
 }

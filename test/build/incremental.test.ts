@@ -31,7 +31,16 @@ interface Trees {
 }
 
 function request(root: AbsPath, builtInLayers: AbsPath): BuildRequest {
-  return { root, builtInLayers, machines: [], facts: new Map(), tool: "test", fromNothing: false };
+  const templateCache = join(root, "../templates") as AbsPath;
+  return {
+    root,
+    builtInLayers,
+    machines: [],
+    facts: new Map(),
+    tool: "test",
+    fromNothing: false,
+    templateCache,
+  };
 }
 
 /** The same repository, asked for something else. */

@@ -64,6 +64,11 @@ const takeOver: OptionSpec = {
   kind: "flag",
   help: "replace files on the machine that labctl did not make, and another machine's tree",
 };
+const prunePackages: OptionSpec = {
+  name: "prune-packages",
+  kind: "flag",
+  help: "remove the packages that labctl itself installed and no layer asks for any longer",
+};
 const noConfirm: OptionSpec = {
   name: "no-confirm",
   kind: "flag",
@@ -138,7 +143,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     args: "<machine…>",
     summary: "say what a push would do, and why; exit 0: nothing, 2: changes",
     arity: [1, Number.POSITIVE_INFINITY],
-    options: [diff, takeOver, fact, ...remote, json, quiet],
+    options: [diff, takeOver, prunePackages, fact, ...remote, json, quiet],
     load: () => import("./plan.ts"),
   },
   {
@@ -155,6 +160,7 @@ export const COMMANDS: readonly CommandSpec[] = [
         help: "so many machines at once (default 8)",
       },
       takeOver,
+      prunePackages,
       noConfirm,
       confirmSeconds,
       message,

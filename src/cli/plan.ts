@@ -9,7 +9,7 @@ import { forEachMachine } from "./machines.ts";
 import { paintOut, printErr, printJson, printOut, refuse } from "./print.ts";
 import { diffLines } from "./show-diff.ts";
 import { eventLine, planLines } from "./show-plan.ts";
-import { onConnection, startWithTrees } from "./start.ts";
+import { lookOptions, onConnection, startWithTrees } from "./start.ts";
 
 /** Machines that are asked at once. */
 const JOBS = 8;
@@ -24,7 +24,7 @@ export const run: CommandRun = async (args) => {
       if (!args.flag("quiet")) printErr(`${machine.name}: ${eventLine(event)}`);
     };
     return onConnection(machine, start.options, say, async (transport) => {
-      const options = { stage: false, takeOver: args.flag("take-over") };
+      const options = lookOptions(args);
       const survey = await surveyMachine(transport, machine.name, wanted, known, () => {}, options);
       if (!survey.ok) return refuse(survey.problems);
       const { plan } = survey.value;

@@ -16,7 +16,7 @@ import { formatMs, paint, printDiagnostics, printErr, printJson, refuse } from "
 import { confirmSeconds, connectTo, gitState, KEEP_GENERATIONS, whoAmI, wholeNumber } from "./remote.ts";
 import { diffLines } from "./show-diff.ts";
 import { eventLine, planLines } from "./show-plan.ts";
-import { onConnection, type Start, startWithTrees } from "./start.ts";
+import { lookOptions, onConnection, type Start, startWithTrees } from "./start.ts";
 
 /** Machines that are pushed to at once, unless the command line says otherwise. */
 const DEFAULT_JOBS = 8;
@@ -55,7 +55,7 @@ function pushOne(
   };
   const work = async (transport: Transport): Promise<number> => {
     if (args.flag("dry-run")) {
-      const look = { stage: false, takeOver: args.flag("take-over") };
+      const look = lookOptions(args);
       const survey = await surveyMachine(transport, machine.name, wanted, named.known, onEvent, look);
       if (!survey.ok) {
         failed(survey.problems);
@@ -141,6 +141,7 @@ async function pushBuilt(
     keep: KEEP_GENERATIONS,
     who: whoAmI(),
     takeOver: args.flag("take-over"),
+    prunePackages: args.flag("prune-packages"),
     meta,
     reconnect: () => connectTo(machine, { ...options, acceptNew: false }),
     onPlan: (survey: Survey) => showDiff(args, transport, { machine, wanted }, survey),

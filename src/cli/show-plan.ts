@@ -18,8 +18,18 @@ const SIGN: Readonly<Record<FileChange["change"], string>> = {
 
 /** The whole plan, one line a thing that happens. Pure but for colour, which is stderr's unless `paint` is another's. */
 export function planLines(plan: PushPlan, paint: Paint = paintErr): string[] {
+  // What stays as it is still has to be seen, or nobody would ever remove it.
+  const leftover = plan.prunePackages
+    ? []
+    : plan.unneeded.map((p) =>
+        paint(
+          "dim",
+          `  leave package ${printable(p.name)}: ${printable(p.reason)}; --prune-packages removes it`,
+        ),
+      );
   const from = plan.from ? `generation ${plan.from.number}` : "no generation yet";
-  if (isEmpty(plan)) return [`${plan.machine}: nothing to do (${from}, ${plan.to.slice(0, 12)})`];
+  if (isEmpty(plan))
+    return [`${plan.machine}: nothing to do (${from}, ${plan.to.slice(0, 12)})`, ...leftover];
   const out = [
     `${paint("bold", plan.machine)}: ${from} → ${(plan.from?.number ?? 0) + 1} (${plan.from?.id.slice(0, 12) ?? "nothing"} → ${plan.to.slice(0, 12)})`,
   ];
@@ -32,7 +42,7 @@ export function planLines(plan: PushPlan, paint: Paint = paintErr): string[] {
   if (shown.length > LISTED_FILES) out.push(`    … and ${shown.length - LISTED_FILES} more files`);
   const folders = plan.files.length - shown.length;
   if (folders > 0) out.push(paint("dim", `    and ${folders} ${folders === 1 ? "folder" : "folders"}`));
-  for (const p of plan.packages) out.push(`  install package ${p.name} (layer ${p.layer})`);
+  for (const p of plan.packages) out.push(`  install package ${p.name}: layer ${p.layer} asks for it`);
   if (plan.daemonReload) out.push("  daemon-reload");
   for (const t of plan.triggers) out.push(`  trigger ${t.name}: ${printable(t.reason)}`);
   for (const u of plan.units)
@@ -45,7 +55,10 @@ export function planLines(plan: PushPlan, paint: Paint = paintErr): string[] {
       ),
     );
   }
+  out.push(...leftover);
   if (plan.pending) out.push("  unit actions that an interrupted push left undone");
+  if (plan.prunePackages)
+    for (const p of plan.unneeded) out.push(`  remove package ${printable(p.name)}: ${printable(p.reason)}`);
   if (plan.checks.length > 0)
     out.push(paint("dim", `  then ${plan.checks.length} ${plan.checks.length === 1 ? "check" : "checks"}`));
   return out;
@@ -74,6 +87,8 @@ export function eventLine(event: PushEvent): string | undefined {
       return `an interrupted push was put right: ${printable(event.what)}`;
     case "packages":
       return `installed ${event.names.join(", ")} (${formatMs(event.ms)})`;
+    case "pruned":
+      return `removed ${printable(event.names.join(", "))} (${formatMs(event.ms)})`;
     case "staged":
       return event.files === 0
         ? undefined

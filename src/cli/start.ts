@@ -8,6 +8,7 @@ import type { Machine } from "../project/project.ts";
 import { unlessInterrupted } from "../push/interruption.ts";
 import { describe } from "../push/problems.ts";
 import type { PushEvent } from "../push/push-event.ts";
+import type { SurveyOptions } from "../push/survey.ts";
 import type { ConnectOptions, Transport } from "../push/transport.ts";
 import type { ParsedArguments } from "./commands.ts";
 import { EXIT } from "./exit.ts";
@@ -27,6 +28,11 @@ export interface Start {
 /** The same, with the trees. */
 export interface BuiltStart extends Start {
   readonly built: readonly BuiltMachine[];
+}
+
+/** How a command looks at machines that it does not change. */
+export function lookOptions(args: ParsedArguments): SurveyOptions {
+  return { stage: false, takeOver: args.flag("take-over"), prunePackages: args.flag("prune-packages") };
 }
 
 /** Finds the machines that `patterns` name. A number: all was said already, and it is the exit code. */

@@ -3,7 +3,7 @@
  * Pure. What it says is what `operations.ts` sends: execution has no choice left.
  */
 import type { Manifest } from "../build/manifest.ts";
-import type { GenerationId, MachineName, RelPath, UnitName } from "../paths.ts";
+import { compareBytes, type GenerationId, type MachineName, type RelPath, type UnitName } from "../paths.ts";
 import { decideActions } from "../units/actions.ts";
 import type { ChangedPath, LiveUnit, UnitAction } from "../units/unit-change.ts";
 import type { UnitSet } from "../units/unit-set.ts";
@@ -25,13 +25,23 @@ export interface PushPlan {
   readonly units: readonly UnitAction[];
   readonly daemonReload: boolean;
   readonly triggers: readonly Trigger[];
-  /** Debian packages that the layers need and the machine lacks. */
+  /** Debian packages that the layers need and the machine lacks; installed before anything else changes. */
   readonly packages: readonly { readonly name: string; readonly layer: string }[];
+  /** Packages that labctl installed and no layer asks for any longer. */
+  readonly unneeded: readonly UnneededPackage[];
+  /** The unneeded ones go, at the very end. */
+  readonly prunePackages: boolean;
   readonly checks: readonly RelPath[];
   /** Paths that someone else changed on the machine since the last push. */
   readonly drifted: readonly string[];
   /** Unit actions of an interrupted push are still to be done. */
   readonly pending: boolean;
+}
+
+export interface UnneededPackage {
+  readonly name: string;
+  /** Reads on after `remove package x: `. */
+  readonly reason: string;
 }
 
 export interface PlanInput {
@@ -41,6 +51,9 @@ export interface PlanInput {
   readonly changes: readonly FileChange[];
   readonly before: UnitSet;
   readonly after: UnitSet;
+  /** The tree that the machine has; undefined: none, or it is not known. */
+  readonly beforeManifest?: Manifest | undefined;
+  readonly prunePackages?: boolean;
 }
 
 /** Pure but for reads through the unit sets' views. */
@@ -64,12 +77,27 @@ export function planPush(input: PlanInput): PushPlan {
     daemonReload: decision.daemonReload,
     triggers: triggersFor(changes),
     packages: manifest.packages.filter((p) => probe.missingPackages.has(p.name)),
+    unneeded: unneededPackages(manifest, input.beforeManifest, probe),
+    prunePackages: input.prunePackages === true,
     checks: manifest.entries
       .filter((e) => e.path.startsWith(CHECK_FOLDER) && e.type === "file" && (e.mode & 0o111) !== 0)
       .map((e) => e.path),
     drifted: [...probe.drifted],
     pending: probe.pending,
   };
+}
+
+function unneededPackages(manifest: Manifest, before: Manifest | undefined, probe: Probe): UnneededPackage[] {
+  const wanted = new Set(manifest.packages.map((p) => p.name));
+  return [...probe.ownPackages]
+    .filter((name) => !wanted.has(name))
+    .sort(compareBytes)
+    .map((name) => {
+      const layer = before?.packages.find((p) => p.name === name)?.layer;
+      if (layer === undefined) return { name, reason: "labctl installed it, and no layer asks for it" };
+      const stays = manifest.layers.includes(layer);
+      return { name, reason: `layer ${layer} ${stays ? "no longer asks for it" : "is gone"}` };
+    });
 }
 
 /** Debian starts a service as soon as its package is installed, on its stock configuration: a start would then do nothing. */
@@ -84,6 +112,7 @@ export function isEmpty(plan: PushPlan): boolean {
   return (
     plan.files.length === 0 &&
     plan.packages.length === 0 &&
+    !(plan.prunePackages && plan.unneeded.length > 0) &&
     !plan.pending &&
     plan.from?.id === plan.to &&
     plan.units.every((u) => u.action === "none") &&
@@ -134,7 +163,14 @@ export function planJson(plan: PushPlan): object {
     units: plan.units.map((u) => ({ unit: u.unit, action: u.action, reason: u.reason, causes: u.causes })),
     daemonReload: plan.daemonReload,
     triggers: plan.triggers,
-    packages: plan.packages.map((p) => p.name),
+    packages: [
+      ...plan.packages.map((p) => ({
+        name: p.name,
+        action: "install",
+        reason: `layer ${p.layer} asks for it`,
+      })),
+      ...plan.unneeded.map((p) => ({ ...p, action: plan.prunePackages ? "remove" : "none" })),
+    ],
     drifted: plan.drifted,
   };
 }

@@ -30,6 +30,8 @@ export interface Probe {
   readonly drifted: ReadonlySet<string>;
   readonly driftUnknown: boolean;
   readonly missingPackages: ReadonlySet<string>;
+  /** Packages that labctl itself installed, at some time, because a layer asked for them. */
+  readonly ownPackages: ReadonlySet<string>;
   readonly failedUnits: readonly string[];
   readonly units: ReadonlyMap<UnitName, LiveUnit>;
   /** Something was interrupted before, and the probe put it right: what the remote program said of it. */
@@ -72,6 +74,7 @@ export function readProbe(records: readonly RemoteRecord[], asked: ReadonlySet<s
     missingPackages: new Set(
       all("package").flatMap(([name, state]) => (name && state === "missing" ? [name] : [])),
     ),
+    ownPackages: new Set(all("ours").map((f) => f[0] ?? "")),
     failedUnits: all("failed").map((f) => f[0] ?? ""),
     units: readUnits(data("units")?.toString("utf8") ?? "", systemdVersion, asked),
     recovered: all("recovered").map((f) => f.join(" ")),

@@ -60,12 +60,6 @@ export type PushProblem =
       };
     }
   | {
-      readonly kind: "packages";
-      readonly machine: string;
-      readonly names: readonly string[];
-      readonly output: string;
-    }
-  | {
       readonly kind: "no-generation";
       readonly machine: string;
       readonly wanted: number | undefined;
@@ -171,11 +165,6 @@ export function describe(p: PushProblem): Diagnostic {
       });
     case "interrupted":
       return describeInterrupted(p);
-    case "packages":
-      return problem("packages-failed", `machine \`${p.machine}\` could not install ${p.names.join(", ")}`, {
-        notes: [...p.output.trim().split("\n").slice(-6), "no file and no unit on the machine changed"],
-        help: "see whether its package sources are reachable: `apt-get update`",
-      });
     case "no-generation":
       return problem(
         "no-generation",
@@ -287,7 +276,7 @@ function describeNoAnswer(p: Extract<PushProblem, { kind: "no-answer" }>): Diagn
 }
 
 /** `user@host PID SECONDS`, as the lock file has it, for people; any other text as it is. Pure. */
-function lockHolder(text: string): string {
+export function lockHolder(text: string): string {
   const [, who, pid, seconds] = /^(\S+) (\d{1,10}) (\d{1,11})$/.exec(text) ?? [];
   if (seconds === undefined) return text;
   const since = new Date(Number(seconds) * 1000).toISOString().slice(0, 19).replace("T", " ");

@@ -8,6 +8,7 @@ export type PushEvent =
   | { readonly kind: "recovered"; readonly what: string }
   | { readonly kind: "planned"; readonly plan: PushPlan; readonly ms: number }
   | { readonly kind: "packages"; readonly names: readonly string[]; readonly ms: number }
+  | { readonly kind: "pruned"; readonly names: readonly string[]; readonly ms: number }
   | { readonly kind: "staged"; readonly files: number; readonly bytes: number; readonly ms: number }
   | { readonly kind: "committing"; readonly number: number }
   | { readonly kind: "committed"; readonly ms: number }

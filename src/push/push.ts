@@ -12,6 +12,7 @@ import type { AbsPath, RelPath } from "../paths.ts";
 import { unlessInterrupted } from "./interruption.ts";
 import type { KnownTrees } from "./known-trees.ts";
 import { type CommitSettings, operationLines, stagedPaths } from "./operations.ts";
+import { installPackages, removePackages } from "./packages.ts";
 import { isEmpty, type PushPlan } from "./plan.ts";
 import { describe } from "./problems.ts";
 import type { OnPushEvent, PushOutcome } from "./push-event.ts";
@@ -23,9 +24,6 @@ import { asRoot, needsSudo } from "./sudo.ts";
 import { dropStage, type Survey, surveyMachine, type WantedTree } from "./survey.ts";
 import type { Transport } from "./transport.ts";
 
-/** Long enough for a cold `apt-get` over a slow line. */
-const PACKAGES_TIMEOUT_MS = 600_000;
-
 export interface PushSettings extends CommitSettings {
   /** `user@host` of the pusher, for the machine's lock and its generations. */
   readonly who: string;
@@ -33,6 +31,8 @@ export interface PushSettings extends CommitSettings {
   readonly reconnect: () => Promise<Result<Transport>>;
   /** Replace files that labctl did not make, and another machine's tree. */
   readonly takeOver: boolean;
+  /** Remove packages that labctl installed and nobody needs. Undefined: they stay. */
+  readonly prunePackages?: boolean;
   /** Waited for before anything changes, if there is something to change. */
   readonly onPlan?: (survey: Survey) => Promise<void>;
   /** Aborted: no further step begins, and those that may be left alone are. Undefined: it goes on to its end. */
@@ -56,7 +56,8 @@ export async function pushTree(
   onEvent: OnPushEvent,
 ): Promise<Result<PushOutcome>> {
   const startedAt = performance.now();
-  const look = { stage: true, takeOver: settings.takeOver };
+  const { takeOver, prunePackages = false } = settings;
+  const look = { stage: true, takeOver, prunePackages };
   const looking = surveyMachine(transport, machine, wanted, known, onEvent, look);
   const survey = await unlessInterrupted(settings.signal, unchanged(machine), () => looking);
   if (settings.signal?.aborted) await Promise.race([dropLater(transport, machine, looking), sleep(1000)]);
@@ -157,16 +158,20 @@ async function commitPlan(
     return success({ plan, changed: false, generation: number, totalMs: performance.now() - startedAt });
   if (signal?.aborted) return failure(unchanged(machine)());
 
-  if (plan.packages.length > 0) {
-    const installed = await installPackages(transport, machine, plan, onEvent);
-    if (!installed.ok) return installed;
-  }
+  const installed = await installPackages(transport, machine, plan, onEvent);
+  if (!installed.ok) return installed;
+  const end = async (generation: number): Promise<Result<PushOutcome>> => {
+    const removed = await removePackages(transport, machine, plan, onEvent);
+    return removed.ok
+      ? success({ plan, changed: true, generation, totalMs: performance.now() - startedAt })
+      : removed;
+  };
   if (plan.files.length === 0 && plan.from?.id === plan.to) {
     if (plan.pending) {
       const applied = await callAndReport(transport, machine, "apply", [], undefined, onEvent);
       if (!applied.ok) return applied;
     }
-    return success({ plan, changed: true, generation: number, totalMs: performance.now() - startedAt });
+    return end(number);
   }
 
   const stagedAt = performance.now();
@@ -201,7 +206,7 @@ async function commitPlan(
     const confirmed = await confirm(machine, number + 1, settings, onEvent, stopped(true));
     if (!confirmed.ok) return confirmed;
   }
-  return success({ plan, changed: true, generation: number + 1, totalMs: performance.now() - startedAt });
+  return end(number + 1);
 }
 
 async function sendManifest(
@@ -255,33 +260,6 @@ async function confirm(
     await fresh.value.close();
   }
   onEvent({ kind: "confirmed", ms: performance.now() - startedAt });
-  return success(undefined);
-}
-
-async function installPackages(
-  transport: Transport,
-  machine: string,
-  plan: PushPlan,
-  onEvent: OnPushEvent,
-): Promise<Result<void>> {
-  const startedAt = performance.now();
-  const names = plan.packages.map((p) => p.name);
-  const install = `apt-get install -y -q --no-install-recommends -- ${names.map(shellWord).join(" ")}`;
-  // A machine that never ran `apt-get update` knows no packages; then once more with fresh lists.
-  const script = `export DEBIAN_FRONTEND=noninteractive; ${install} || { apt-get update -q && ${install}; }`;
-  const root = asRoot(transport);
-  const command = [...root.words, "sh", "-c", shellWord(`exec 2>&1 </dev/null; ${script}`)].join(" ");
-  const result = await transport.exec(command, {
-    stdin: root.input,
-    maxStdoutBytes: 16 << 20,
-    timeoutMs: PACKAGES_TIMEOUT_MS,
-  });
-  if (!result.ok) return result;
-  if (result.value.status !== 0)
-    return failure(
-      describe({ kind: "packages", machine, names, output: result.value.stdout.toString("utf8") }),
-    );
-  onEvent({ kind: "packages", names, ms: performance.now() - startedAt });
   return success(undefined);
 }
 

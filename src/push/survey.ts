@@ -46,6 +46,8 @@ export interface Survey {
 export interface SurveyOptions {
   /** Have the probe make the stage folder where changes are to be expected: it spares a round trip. */
   readonly stage: boolean;
+  /** Packages that labctl installed and no layer asks for any longer shall go. Undefined: they stay. */
+  readonly prunePackages?: boolean;
   /** Files in the way, and a machine that carries another machine's tree, are no refusal. */
   readonly takeOver: boolean;
 }
@@ -185,6 +187,8 @@ async function look(
     changes,
     before: set,
     after,
+    beforeManifest: before.manifest,
+    ...(options.prunePackages ? { prunePackages: true } : {}),
   });
   onEvent({ kind: "planned", plan, ms: performance.now() - startedAt });
   return success({ plan, probe, before: before.manifest, session, staged });

@@ -138,6 +138,7 @@ function probed(rest: Partial<Probe>): Probe {
     drifted: new Set(),
     driftUnknown: false,
     missingPackages: new Set(),
+    ownPackages: new Set(),
     failedUnits: [],
     units: new Map(),
     recovered: [],
@@ -313,6 +314,28 @@ test("the printed plan names what happens, counts folders, and lets no terminal 
   const printed = planLines({ ...p, units: [evil, { ...evil, action: "none" }] }).join("\n");
   assert.ok(!printed.includes("\u001b"), printed);
   assert.deepEqual(planLines(plan([], [], {}, [], OLD)), ["gw: nothing to do (generation 4, aaaaaaaaaaaa)"]);
+});
+
+test("packages: what comes and what is no longer needed, each with its reason; what stays is said", () => {
+  const x = [file("etc/x", "1")];
+  const curl = [{ name: "curl", layer: "web" as never }];
+  const own = { ownPackages: new Set(["curl", "jq"]) };
+  const lines = (p: PushPlan): string[] => planLines(p).filter((l) => l.includes("package"));
+  assert.deepEqual(lines(plan(x, x, { missingPackages: new Set(["curl"]) }, curl, OLD)), [
+    "  install package curl: layer web asks for it",
+  ]);
+  const kept = plan(x, x, own, curl, OLD);
+  assert.equal(isEmpty(kept), true);
+  assert.deepEqual(lines(kept), [
+    "  leave package jq: labctl installed it, and no layer asks for it; --prune-packages removes it",
+  ]);
+  const pruned = { ...kept, prunePackages: true };
+  assert.equal(isEmpty(pruned), false);
+  assert.deepEqual(lines(pruned), ["  remove package jq: labctl installed it, and no layer asks for it"]);
+  const json = planJson(pruned) as { packages: object[] };
+  assert.deepEqual(json.packages, [
+    { name: "jq", reason: "labctl installed it, and no layer asks for it", action: "remove" },
+  ]);
 });
 
 test("forty files are listed, and the rest counted", () => {

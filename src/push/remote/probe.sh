@@ -132,6 +132,9 @@ probe_drift() { # descriptor of a fresh fingerprint, or empty
 
 probe_packages() { # descriptor or empty, names
   local fd=$1 name status
+  if [[ -r $STATE/packages ]]; then
+    while read -r status name; do [[ $status != asked ]] || record ours "$name"; done <"$STATE/packages"
+  fi
   local -A installed=()
   shift
   if [[ -n $fd ]]; then

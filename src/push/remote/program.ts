@@ -5,7 +5,12 @@ import { readFileSync } from "node:fs";
 declare const LABCTL_REMOTE_PARTS: Readonly<Record<string, string>>;
 
 const LOOKING = ["prelude", "state", "probe", "main"];
-const COMPARING = ["prelude", "state", "contents", "main"];
+/** What a few verbs need besides `prelude` and `main`, who are not worth the whole text. */
+const FEW: Readonly<Record<string, readonly string[]>> = {
+  contents: ["state", "contents"],
+  "install-packages": ["packages"],
+  "remove-packages": ["packages"],
+};
 const ALL = [
   "prelude",
   "state",
@@ -28,8 +33,8 @@ const texts = new Map<string, string>();
 export function remoteProgram(verb: string): string {
   const [key, parts]: readonly [string, readonly string[]] = SHORT_VERBS.has(verb)
     ? ["short", LOOKING]
-    : verb === "contents"
-      ? ["contents", COMPARING]
+    : FEW[verb]
+      ? [verb, ["prelude", ...FEW[verb], "main"]]
       : ["all", ALL];
   let text = texts.get(key);
   if (text === undefined) {

@@ -16,22 +16,14 @@ import type { BuildRequest, BuildResult, MachineBuild } from "./build-result.ts"
 import { buildTools } from "./build-tools.ts";
 import type { Differences } from "./fresh.ts";
 import { inputsLooked, saveFresh } from "./fresh-save.ts";
+import { holdingLock } from "./holding-lock.ts";
 import { buildLayout } from "./layout.ts";
-import { acquireLock } from "./lock.ts";
-import {
-  executeMachine,
-  type PreparedMachine,
-  pathOf,
-  prepareMachine,
-  stepLines,
-  templateView,
-} from "./machine-build.ts";
+import { executeMachine, type PreparedMachine, pathOf, prepareMachine, stepLines } from "./machine-build.ts";
 import { readMachineFacts } from "./machine-facts.ts";
 import { manifestText } from "./manifest.ts";
 import { type OutputTree, outputTree, type TwinIndex, twinKey } from "./output-tree.ts";
 import { overlay } from "./overlay.ts";
 import { partReader } from "./parts.ts";
-import { describe } from "./problems.ts";
 import { projectDisk } from "./project-disk.ts";
 import { quickBuild } from "./quick-build.ts";
 import { treeReader } from "./read-tree.ts";
@@ -45,10 +37,8 @@ import {
   recordOf,
   writeState,
 } from "./state.ts";
+import { templateView } from "./template-view.ts";
 import { manifestOf } from "./tree-manifest.ts";
-
-/** How long a second build waits for the first. */
-const LOCK_PATIENCE_MS = 30_000;
 
 /**
  * Builds; nothing is written if any machine has a problem. `differences` are what `lookFresh` found: where they are few and
@@ -56,38 +46,10 @@ const LOCK_PATIENCE_MS = 30_000;
  */
 export async function build(request: BuildRequest, differences?: Differences): Promise<Result<BuildResult>> {
   const startedAt = performance.now();
-  const layout = buildLayout(request.root);
-  try {
-    mkdirSync(layout.cacheFolder, { recursive: true });
-    mkdirSync(layout.treesFolder, { recursive: true });
-  } catch (error) {
-    return failure(
-      describe({ kind: "write-failed", path: layout.cacheFolder, why: (error as Error).message }),
-    );
-  }
-  const lock = await acquireLock(layout.lockFile, LOCK_PATIENCE_MS);
-  if (!lock.ok) return lock;
-  try {
+  return await holdingLock(request.root, async () => {
     const quick = differences && !request.dryRun ? await quickBuild(request, differences) : undefined;
     return quick ?? (await buildLocked(request, startedAt));
-  } catch (error) {
-    const e = error as NodeJS.ErrnoException;
-    // A write to an open file fails without naming it.
-    if (e.syscall === "write" && e.path === undefined)
-      return failure(describe({ kind: "write-failed", path: layout.treesFolder, why: e.message }));
-    if (e.code === undefined || e.path === undefined) throw error;
-    const inside = e.path.startsWith(layout.treesFolder) || e.path.startsWith(layout.cacheFolder);
-    if (inside) return failure(describe({ kind: "write-failed", path: e.path, why: e.message }));
-    return failure(
-      describe({
-        kind: "unreadable",
-        place: { file: e.path.replace(`${request.root}/`, "") },
-        why: e.message,
-      }),
-    );
-  } finally {
-    lock.value.release();
-  }
+  });
 }
 
 async function buildLocked(request: BuildRequest, startedAt: number): Promise<Result<BuildResult>> {

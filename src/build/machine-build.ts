@@ -5,12 +5,8 @@
 import { readFileSync } from "node:fs";
 import { parse } from "node:path";
 import { type Diagnostic, failure, type Result, success } from "../diagnostics.ts";
-import type { FactSearch, FactValue } from "../facts/fact.ts";
-import type { MachineFacts } from "../facts/read-facts.ts";
 import type { Blake3 } from "../hash.ts";
-import { LEDGER_FILE } from "../ipam/ledger.ts";
-import type { AbsPath, FactName, FileHash, MachineName, RelPath } from "../paths.ts";
-import type { Machine } from "../project/project.ts";
+import type { AbsPath, FileHash, MachineName, RelPath } from "../paths.ts";
 import type { MachineBuild } from "./build-result.ts";
 import type { Bundler } from "./bundle.ts";
 import type { CompiledTemplates } from "./compiled-template.ts";
@@ -25,18 +21,10 @@ import { isRacy, lookAt } from "./signature.ts";
 import type { SourceHashes } from "./source-hashes.ts";
 import { type MachineState, type OutputRecord, recordOf } from "./state.ts";
 import { type ReadToken, tokenNow } from "./template-scope.ts";
+import type { TemplateView } from "./template-view.ts";
 
 /** Files up to this size are read whole, and checked against their planned hash while they are copied. */
 const READ_WHOLE_BYTES = 8 << 20;
-
-/** What templates see of a machine, and what messages say of it. */
-export interface TemplateView {
-  /** Facts and `machine` by name. */
-  readonly facts: Readonly<Record<string, FactValue>>;
-  readonly searched: FactSearch;
-  /** Where a fact's value comes from. */
-  originOf(path: string): string;
-}
 
 export interface MachineInput {
   readonly name: MachineName;
@@ -77,31 +65,6 @@ export interface ExecutedMachine {
   /** Outputs whose bytes, mode or type were really replaced. */
   readonly written: number;
   readonly removed: number;
-}
-
-/** The root object that templates see. Pure. */
-export function templateFacts(machine: Machine, facts: MachineFacts): Readonly<Record<string, FactValue>> {
-  const out: Record<string, FactValue> = {};
-  for (const fact of facts.facts.values()) out[fact.name] = fact.value;
-  out.machine = {
-    name: machine.name,
-    host: machine.host,
-    tags: [...machine.tags],
-    layers: machine.layers.map((l) => l.name),
-    instances: machine.instances.map((i) => i.unit),
-    networks: facts.networks ?? {},
-    taken: facts.taken ?? [],
-  };
-  return out;
-}
-
-/** Pure. */
-export function templateView(machine: Machine, facts: MachineFacts): TemplateView {
-  return {
-    facts: templateFacts(machine, facts),
-    searched: facts.searched,
-    originOf: (path) => originOf(facts, path),
-  };
 }
 
 /** Plans the machine and produces what its steps need; changes nothing on disk. */
@@ -339,14 +302,6 @@ function sourceFile(output: PlannedOutput) {
   const { content } = output;
   if (content.kind === "link" || content.kind === "dir") throw new Error(`${output.path} has no source file`);
   return content.source;
-}
-
-function originOf(facts: MachineFacts, path: string): string {
-  const fact = facts.facts.get(path.split(".")[0] as FactName);
-  if (/^machine\.(networks|taken)\b/.test(path)) return LEDGER_FILE;
-  if (!fact) return path.startsWith("machine.") ? "machine.ini" : "unset";
-  const place = fact.origin.place;
-  return place ? `${place.file}${place.line === undefined ? "" : `:${place.line}`}` : "--fact";
 }
 
 /** Where a step acts. Pure. */

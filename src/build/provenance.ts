@@ -8,12 +8,12 @@ import type { MachineFacts } from "../facts/read-facts.ts";
 import type { AbsPath, FactName } from "../paths.ts";
 import type { Machine } from "../project/project.ts";
 import { nearest } from "../suggestion.ts";
-import { templateFacts } from "./machine-build.ts";
 import type { ManifestEntry } from "./manifest.ts";
 import { type Overlay, overlay } from "./overlay.ts";
 import { treeReader } from "./read-tree.ts";
 import type { SourceTree } from "./source.ts";
 import { readPlaces } from "./template-source.ts";
+import { templateFacts } from "./template-view.ts";
 
 export interface FactRead {
   /** `WEB_PORT`, `net.bridge.name`, `machine.name`. */

@@ -7,33 +7,24 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node
 import { join } from "node:path";
 import type { Diagnostic, Result } from "../diagnostics.ts";
 import { failure, sortDiagnostics, success } from "../diagnostics.ts";
-import { type Blake3, blake3 } from "../hash.ts";
+import { blake3 } from "../hash.ts";
 import { type AbsPath, foldersAbove, type GenerationId, type MachineName, type RelPath } from "../paths.ts";
 import type { Machine } from "../project/project.ts";
-import { readProject } from "../project/read-project.ts";
 import type { BuildRequest, BuildResult, MachineBuild } from "./build-result.ts";
 import { buildTools } from "./build-tools.ts";
 import type { Differences } from "./fresh.ts";
 import { type FreshMachine, setNumbers, writeFreshRecord } from "./fresh-record.ts";
 import { contentsOf } from "./fresh-save.ts";
+import { holdingLock } from "./holding-lock.ts";
 import { buildLayout } from "./layout.ts";
-import {
-  executeMachine,
-  type PreparedMachine,
-  prepareMachine,
-  stepLines,
-  type TemplateView,
-  templateView,
-} from "./machine-build.ts";
-import { readMachineFacts } from "./machine-facts.ts";
+import { executeMachine, type PreparedMachine, prepareMachine, stepLines } from "./machine-build.ts";
 import { type ManifestLines, manifestLines } from "./manifest.ts";
 import { type OutputTree, outputTree } from "./output-tree.ts";
 import type { PlannedOutput } from "./overlay.ts";
-import { type Parts, partReader } from "./parts.ts";
-import { projectDisk } from "./project-disk.ts";
+import type { Parts } from "./parts.ts";
 import { type ChangedInputs, concerns, judgeInputs, settleOutputs } from "./quick-judge.ts";
 import { ABSENT, isRacy, lastingSignature, lookAt, readSignature, signatureOf } from "./signature.ts";
-import { type SourceHashes, sourceHashes } from "./source-hashes.ts";
+import { sourceHashes } from "./source-hashes.ts";
 import {
   type MachineState,
   type OutputRecord,
@@ -41,6 +32,7 @@ import {
   recordOf,
   writeMachineState,
 } from "./state.ts";
+import type { TemplateInputs } from "./template-inputs.ts";
 import { manifestEntries } from "./tree-manifest.ts";
 
 /** One machine with what its steps start from. */
@@ -51,14 +43,15 @@ interface Affected {
   readonly subset: readonly [RelPath, OutputRecord][];
 }
 
-/** What only templates need: reading it costs more than copying a few files. */
-interface TemplateInputs {
-  readonly views: ReadonlyMap<string, TemplateView>;
-  readonly machines: readonly Machine[];
-  readonly parts: Parts;
+/** The same, holding the build's lock; for whoever has not loaded the full build. */
+export async function quickBuildAlone(
+  request: BuildRequest,
+  differences: Differences,
+): Promise<Result<BuildResult> | undefined> {
+  return await holdingLock(request.root, () => quickBuild(request, differences));
 }
 
-/** Undefined: this is a case for the full build; nothing was changed. Holds the build's lock while it runs. */
+/** Undefined: this is a case for the full build; nothing was changed. The caller holds the build's lock. */
 export async function quickBuild(
   request: BuildRequest,
   differences: Differences,
@@ -93,6 +86,7 @@ export async function quickBuild(
   const copiesOnly = parts.every(({ subset }) => subset.every(([, r]) => r.sourceHash === undefined));
   let inputs: TemplateInputs | undefined;
   if (!copiesOnly || changed.facts.size > 0) {
+    const { readTemplateInputs } = await import("./template-inputs.ts");
     const read = readTemplateInputs(request, wanted, hashes, b3, readAtMs);
     if (!read?.ok) return read;
     inputs = read.value;
@@ -198,28 +192,6 @@ export async function quickBuild(
       written: machineBuilds.reduce((n, m) => n + m.written, 0),
     },
   });
-}
-
-/** Undefined: the project can't be read, which the full build says properly. */
-function readTemplateInputs(
-  request: BuildRequest,
-  wanted: readonly FreshMachine[],
-  hashes: SourceHashes,
-  b3: Blake3,
-  readAtMs: number,
-): Result<TemplateInputs> | undefined {
-  const disk = projectDisk();
-  const project = readProject(request.root, request.builtInLayers, disk);
-  if (!project.ok) return undefined;
-  const machines = project.value.machines.filter((m) => wanted.some((w) => w.name === m.name));
-  const facts = readMachineFacts(project.value, machines, request.facts, disk);
-  if (!facts.ok) return failure(...sortDiagnostics(facts.problems));
-  const views = new Map<string, TemplateView>();
-  for (const machine of machines) {
-    const own = facts.value.get(machine.name);
-    if (own) views.set(machine.name, templateView(machine, own));
-  }
-  return success({ machines, views, parts: partReader(project.value, hashes, b3, readAtMs) });
 }
 
 /** For outputs that are made of one file each. */

@@ -10,11 +10,11 @@ import type { Blake3 } from "../hash.ts";
 import type { AbsPath } from "../paths.ts";
 import type { Machine, Project } from "../project/project.ts";
 import { compiledAtOnce } from "./compile-template.ts";
-import { templateFacts } from "./machine-build.ts";
 import type { ManifestEntry } from "./manifest.ts";
 import { partReader } from "./parts.ts";
 import { renderer } from "./render.ts";
 import { sourceHashes } from "./source-hashes.ts";
+import { templateFacts } from "./template-view.ts";
 
 export interface SourceLines {
   /**

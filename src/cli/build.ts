@@ -37,13 +37,15 @@ export const run: CommandRun = async (args) => {
 export async function buildIfNeeded(request: BuildRequest): Promise<Result<BuildResult>> {
   const look = lookFresh(request);
   if (look.kind === "fresh") return success(look.result);
+  if (look.kind === "differs" && !request.dryRun) {
+    const { quickBuildAlone } = await import("../build/quick-build.ts");
+    const quick = await quickBuildAlone(request, look.differences);
+    if (quick) return quick;
+  }
   const { build } = await import("../build/build.ts");
   const progress = progressLine();
   try {
-    return await build(
-      { ...request, onProgress: progress.show },
-      look.kind === "differs" ? look.differences : undefined,
-    );
+    return await build({ ...request, onProgress: progress.show });
   } finally {
     progress.end();
   }

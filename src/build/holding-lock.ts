@@ -1,5 +1,6 @@
 /** Runs a build alone in its repository, and words what the file system refuses it. */
 import { mkdirSync } from "node:fs";
+import type { Result } from "../diagnostics.ts";
 import { failure } from "../diagnostics.ts";
 import type { AbsPath } from "../paths.ts";
 import { buildLayout } from "./layout.ts";
@@ -10,10 +11,7 @@ import { describe } from "./problems.ts";
 const LOCK_PATIENCE_MS = 30_000;
 
 /** Makes the build's folders, takes the lock and gives it back whatever happens. */
-export async function holdingLock<R>(
-  root: AbsPath,
-  run: () => Promise<R>,
-): Promise<R | ReturnType<typeof failure>> {
+export async function holdingLock<R>(root: AbsPath, run: () => Promise<R>): Promise<R | Result<never>> {
   const layout = buildLayout(root);
   try {
     mkdirSync(layout.cacheFolder, { recursive: true });

@@ -86,6 +86,13 @@ const dryRun: OptionSpec = {
   kind: "flag",
   help: "say what would happen, and stop",
 };
+const limit: OptionSpec = {
+  name: "limit",
+  short: "l",
+  kind: "list",
+  placeholder: "PATTERN",
+  help: "of the machines named, or of all, only those that match; `!PATTERN`: not those",
+};
 const message: OptionSpec = {
   name: "message",
   short: "m",
@@ -143,7 +150,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     args: "<machine…>",
     summary: "say what a push would do, and why; exit 0: nothing, 2: changes",
     arity: [1, Number.POSITIVE_INFINITY],
-    options: [diff, takeOver, prunePackages, fact, ...remote, json, quiet],
+    options: [limit, diff, takeOver, prunePackages, fact, ...remote, json, quiet],
     load: () => import("./plan.ts"),
   },
   {
@@ -157,7 +164,26 @@ export const COMMANDS: readonly CommandSpec[] = [
         short: "j",
         kind: "value",
         placeholder: "N",
-        help: "so many machines at once (default 8)",
+        help: "so many machines at once (default 25)",
+      },
+      limit,
+      {
+        name: "wave",
+        kind: "value",
+        placeholder: "N[,N…]",
+        help: "so many machines, then check them, then the next; `1,5,rest`, `25%`; a failed wave is taken back",
+      },
+      {
+        name: "max-failures",
+        kind: "value",
+        placeholder: "N",
+        help: "begin nothing more once N machines failed (default 1 with --wave, else never)",
+      },
+      {
+        name: "wave-pause",
+        kind: "value",
+        placeholder: "SECONDS",
+        help: "wait between a wave and its check",
       },
       takeOver,
       prunePackages,

@@ -21,12 +21,15 @@ import { buildIfNeeded } from "./build.ts";
 import type { ParsedArguments } from "./commands.ts";
 import { EXIT } from "./exit.ts";
 import { printDiagnostics } from "./print.ts";
+import { repositoryIdentity } from "./repository.ts";
 import { buildRequest } from "./request.ts";
 
 export interface NamedMachines {
   readonly root: AbsPath;
   readonly machines: readonly Machine[];
   readonly known: KnownTrees;
+  /** By what machines tell the repository from others; undefined: by nothing. */
+  readonly repository: string | undefined;
 }
 
 /** A machine with its built tree. */
@@ -35,7 +38,7 @@ export interface BuiltMachine {
   readonly wanted: WantedTree & { readonly folder: AbsPath; readonly manifestFile: AbsPath };
 }
 
-/** Finds the machines that `patterns` name. */
+/** Finds the machines that `patterns` name and `--limit` leaves. */
 export async function findMachines(
   args: ParsedArguments,
   patterns: readonly string[],
@@ -44,10 +47,13 @@ export async function findMachines(
   if (!request.ok) return request;
   const project = readProject(request.value.root, request.value.builtInLayers, projectDisk());
   if (!project.ok) return project;
-  const machines = selectMachines(project.value.machines, patterns);
+  const limits = args.list("limit").flatMap((text) => text.split(",").filter(Boolean));
+  const machines = selectMachines(project.value.machines, patterns, limits);
   if (!machines.ok) return machines;
-  const known = knownTrees(buildLayout(request.value.root).cacheFolder, await blake3());
-  return success({ root: request.value.root, machines: machines.value, known });
+  const { root, givenName } = project.value;
+  const known = knownTrees(buildLayout(root).cacheFolder, await blake3());
+  const repository = await repositoryIdentity(root, givenName);
+  return success({ root, machines: machines.value, known, repository });
 }
 
 /** Builds their trees and reads the manifests. */

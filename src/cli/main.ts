@@ -113,7 +113,9 @@ function parse(command: CommandSpec, argv: readonly string[]): ParsedArguments |
   }
   const { values, positionals } = parsed;
   const [least, most] = command.arity;
-  if (!values.help && positionals.length < least) return `\`${command.name}\` wants ${command.args}`;
+  // With a limit, no name means all that it matches.
+  if (!values.help && positionals.length < least && !values.limit)
+    return `\`${command.name}\` wants ${command.args}`;
   if (positionals.length > most) return `\`${command.name}\` takes ${command.args} and nothing after it`;
   return {
     positionals,

@@ -17,14 +17,14 @@ const JOBS = 8;
 export const run: CommandRun = async (args) => {
   const start = await startWithTrees(args, "plan", args.positionals);
   if (typeof start === "number") return start;
-  const { known, machines } = start.named;
+  const { known, machines, repository } = start.named;
   const plans: object[] = [];
   const code = await forEachMachine(start.built, JOBS, ({ machine, wanted }) => {
     const say = (event: Parameters<typeof eventLine>[0]): void => {
       if (!args.flag("quiet")) printErr(`${machine.name}: ${eventLine(event)}`);
     };
     return onConnection(machine, start.options, say, async (transport) => {
-      const options = lookOptions(args);
+      const options = { ...lookOptions(args), repository };
       const survey = await surveyMachine(transport, machine.name, wanted, known, () => {}, options);
       if (!survey.ok) return refuse(survey.problems);
       const { plan } = survey.value;

@@ -8,9 +8,23 @@ export function printOut(text: string): void {
   writeAll(1, `${text}\n`);
 }
 
-/** Writes a line to stderr. */
+/** Writes a line, or several, to stderr. */
 export function printErr(text: string): void {
-  writeAll(2, `${text}\n`);
+  const print = (): void => writeAll(2, `${text}\n`);
+  if (drawing) drawing(print);
+  else print();
+}
+
+/** Writes to stderr as it is, for whoever draws there. */
+export function drawErr(text: string): void {
+  writeAll(2, text);
+}
+
+let drawing: ((print: () => void) => void) | undefined;
+
+/** Has `aside` make room for each line that is printed to stderr, now or later; undefined: nobody draws there any more. */
+export function whileDrawing(aside: ((print: () => void) => void) | undefined): void {
+  drawing = aside;
 }
 
 /** Prints one JSON document to stdout. Control characters that JSON leaves as they are would steer a terminal. */

@@ -1,11 +1,9 @@
 /** What commands that talk to machines share: connection options, prompts, who is asking. */
 
-import { spawn } from "node:child_process";
 import { readSync, writeSync } from "node:fs";
 import { hostname, userInfo } from "node:os";
 import { createInterface } from "node:readline";
 import { printable, type Result } from "../diagnostics.ts";
-import type { AbsPath } from "../paths.ts";
 import type { Machine } from "../project/project.ts";
 import { sshTarget } from "../push/session.ts";
 import { connect } from "../push/ssh/connect.ts";
@@ -77,31 +75,6 @@ export function whoAmI(): string {
     // A user id without a name, as in some containers.
   }
   return `${user ?? "unknown"}@${hostname()}`.replace(/[^\x21-\x7e]/g, "_");
-}
-
-/** The repository's commit and whether it differs from it; both undefined outside Git. */
-export async function gitState(root: AbsPath): Promise<{ commit?: string; dirty?: boolean }> {
-  const [commit, status] = await Promise.all([
-    outputOf(root, ["rev-parse", "HEAD"]),
-    outputOf(root, ["status", "--porcelain", "--untracked-files=normal"]),
-  ]);
-  if (commit === undefined || !/^[0-9a-f]{40,64}\n?$/.test(commit)) return {};
-  return { commit: commit.trim(), ...(status === undefined ? {} : { dirty: status.trim() !== "" }) };
-}
-
-function outputOf(cwd: string, args: readonly string[]): Promise<string | undefined> {
-  return new Promise((resolve) => {
-    const child = spawn("git", ["--no-optional-locks", ...args], {
-      cwd,
-      stdio: ["ignore", "pipe", "ignore"],
-    });
-    let out = "";
-    child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
-      out += chunk;
-    });
-    child.on("error", () => resolve(undefined));
-    child.on("close", (code) => resolve(code === 0 ? out : undefined));
-  });
 }
 
 function askYesNo(question: string): Promise<boolean> {

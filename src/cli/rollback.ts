@@ -13,7 +13,7 @@ import { untilCtrlC } from "./ctrl-c.ts";
 import { EXIT } from "./exit.ts";
 import { refuseUsage } from "./help.ts";
 import { paint, printErr, printJson, refuse } from "./print.ts";
-import { outcomeLine } from "./push.ts";
+import { outcomeLine } from "./push-built.ts";
 import { confirmSeconds, connectTo, KEEP_GENERATIONS, whoAmI } from "./remote.ts";
 import { diffLines } from "./show-diff.ts";
 import { eventLine, planLines } from "./show-plan.ts";

@@ -116,6 +116,7 @@ export function eventLine(event: PushEvent): string | undefined {
       return paint("dim", `confirmed by a fresh connection (${formatMs(event.ms)})`);
     case "planned":
     case "committing":
+    case "refused":
     case "warning":
       return undefined;
   }

@@ -14,7 +14,7 @@ import type { Transport } from "../push/transport.ts";
 import type { CommandRun } from "./commands.ts";
 import { refuseUsage } from "./help.ts";
 import { formatMs, paint, printDiagnostics, printErr, refuse } from "./print.ts";
-import { pushOpened } from "./push.ts";
+import { pushOpened } from "./push-built.ts";
 import { confirmSeconds, connectTo } from "./remote.ts";
 import { buildRequest } from "./request.ts";
 import { startOnMachines } from "./start.ts";

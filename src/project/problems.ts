@@ -38,7 +38,17 @@ export type ProjectProblem =
       readonly kind: "layer-cycle";
       readonly cycle: readonly { readonly layer: string; readonly place: Place }[];
     }
-  | { readonly kind: "unknown-machine"; readonly pattern: string; readonly known: readonly string[] }
+  | {
+      readonly kind: "unknown-machine";
+      readonly pattern: string;
+      readonly known: readonly string[];
+      readonly tags: readonly string[];
+    }
+  | {
+      readonly kind: "no-machine-left";
+      readonly patterns: readonly string[];
+      readonly limits: readonly string[];
+    }
   | { readonly kind: "unreadable"; readonly file: string; readonly why: string };
 
 /** Words a problem. Pure. */
@@ -93,11 +103,23 @@ export function describe(p: ProjectProblem): Diagnostic {
         help: "drop one `needs`, or move what both share into a layer of its own",
       });
     }
-    case "unknown-machine":
-      return problem("unknown-machine", `no machine matches \`${p.pattern}\``, {
-        help: p.pattern.startsWith("tag:")
+    case "unknown-machine": {
+      const tag = /^!?(?:tag:|@)(.*)$/.exec(p.pattern)?.[1];
+      const name = p.pattern.replace(/^!/, "");
+      const tags =
+        p.tags.length === 0
           ? "tags stand in machines/*/machine.ini, `tags = …`"
-          : suggestion(p.pattern, p.known),
+          : suggestion(tag ?? "", p.tags);
+      const help = tag === undefined ? suggestion(name, p.known) : tags;
+      return problem("unknown-machine", `no machine matches \`${p.pattern}\``, { help });
+    }
+    case "no-machine-left":
+      return problem("no-machine-left", "no machine is left", {
+        notes: [
+          `named: ${p.patterns.length === 0 ? "all" : p.patterns.join(" ")}`,
+          ...(p.limits.length === 0 ? [] : [`limited to: ${p.limits.join(" ")}`]),
+        ],
+        help: "each pattern matches machines, and no machine matches all that was asked; drop one",
       });
     case "unreadable":
       return problem("unreadable", `can't read it: ${p.why}`, {

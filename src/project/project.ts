@@ -83,6 +83,8 @@ export interface Project {
   /** The folder that holds `lab.ini`. */
   readonly root: AbsPath;
   readonly name: string;
+  /** `name` as lab.ini gives it, the same in every clone; undefined: `name` is the folder's. */
+  readonly givenName: string | undefined;
   /** Sorted by name. */
   readonly machines: readonly Machine[];
   /** Address space that is given to no network. */

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import type { Diagnostic, Result } from "../diagnostics.ts";
-import { failure } from "../diagnostics.ts";
+import { failure, success } from "../diagnostics.ts";
 import type { AbsPath, LayerName } from "../paths.ts";
 import { isName } from "../paths.ts";
 import { checkVocabulary, type IniFile, parseIni, settingsOf } from "./ini-file.ts";
@@ -54,23 +54,14 @@ export function readProject(root: AbsPath, builtInLayers: AbsPath, disk: Project
   }
   if (machines.length === 0 && problems.length === 0) problems.push(describe({ kind: "no-machines", root }));
   if (problems.length > 0) return failure(...problems);
-  const name = lab ? settingsOf(lab, "lab").find((s) => s.key === "name")?.value : undefined;
+  const givenName = (lab && settingsOf(lab, "lab").find((s) => s.key === "name")?.value) || undefined;
+  const name = givenName ?? root.split("/").at(-1) ?? "lab";
   const reserved = (lab ? settingsOf(lab, "reserved") : []).map((s) => ({
     name: s.key,
     value: s.value,
     place: s.place,
   }));
-  return {
-    ok: true,
-    value: {
-      root,
-      name: name ?? root.split("/").at(-1) ?? "lab",
-      machines,
-      reserved,
-      filesRead: disk.filesRead,
-    },
-    warnings: [],
-  };
+  return success({ root, name, givenName, machines, reserved, filesRead: disk.filesRead });
 }
 
 /** Every layer there is, used or not: the repository's, then the built-in ones that it does not replace; sorted by name. */

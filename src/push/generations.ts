@@ -15,6 +15,8 @@ export interface Generation {
   /** Git commit of the repository; undefined if it had none. */
   readonly commit: string | undefined;
   readonly dirty: boolean;
+  /** The repository's identity; undefined: its pusher named none. */
+  readonly repository: string | undefined;
   readonly message: string | undefined;
   /** `no`: it waits to be confirmed, or was pushed just now; `unasked`; otherwise the time of confirmation. */
   readonly confirmed: string;
@@ -67,6 +69,7 @@ function generationOf(
     by: values.get("by") ?? "",
     commit: values.get("commit"),
     dirty: values.get("dirty") === "yes",
+    repository: values.get("repository") || undefined,
     message: values.get("message"),
     confirmed: values.get("confirmed") ?? "",
     rollbackTo: rollback > 0 ? rollback : undefined,

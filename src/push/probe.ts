@@ -11,8 +11,20 @@ export const PROTOCOL = "1";
 /** A manifest of 50,000 entries has some 20 MB; a machine that claims more is answering nonsense. */
 const MAX_MANIFEST_BYTES = 256 << 20;
 
+/** Who made a machine's current generation. */
+export interface PushedBy {
+  /** As its pusher named it; never empty. */
+  readonly repository: string;
+  /** `user@host`; empty: unknown. */
+  readonly by: string;
+  /** Seconds since 1970 by the machine's clock; 0: unknown. */
+  readonly time: number;
+}
+
 export interface Probe {
   readonly host: string;
+  /** Undefined: never pushed, or by a labctl or from a repository without an identity. */
+  readonly pushedBy: PushedBy | undefined;
   /** Undefined: nothing was ever pushed. */
   readonly generation: { readonly number: number; readonly id: GenerationId } | undefined;
   /** Sent because the machine's generation is not the one that the pusher knows. */
@@ -53,6 +65,7 @@ export function readProbe(records: readonly RemoteRecord[], asked: ReadonlySet<s
   const writable = first("writable") ?? ["no", "no answer"];
   const drift = first("drift") ?? ["unknown"];
   const systemdVersion = Number(first("systemd")?.[0]) || 0;
+  const [time = "", by = "", repository = ""] = first("repository") ?? [];
   const packed = data("manifest.gz.base64");
   const drifted = new Set(all("drifted").map((f) => f[0] ?? ""));
   return {
@@ -62,6 +75,7 @@ export function readProbe(records: readonly RemoteRecord[], asked: ReadonlySet<s
         ? { number: Number(number), id: id as GenerationId }
         : undefined,
     manifest: packed ? unpackManifest(packed) : undefined,
+    pushedBy: repository === "" ? undefined : { repository, by, time: clockTime(time) },
     pending: first("pending")?.[0] === "yes",
     undo: undo[0] === "no" ? undefined : { number: Number(undo[0]), secondsLeft: Number(undo[1]) || 0 },
     notWritable: writable[0] === "yes" ? undefined : (writable[1] ?? "unknown reason"),
@@ -79,6 +93,11 @@ export function readProbe(records: readonly RemoteRecord[], asked: ReadonlySet<s
     units: readUnits(data("units")?.toString("utf8") ?? "", systemdVersion, asked),
     recovered: all("recovered").map((f) => f.join(" ")),
   };
+}
+
+/** Seconds that a date can show; 0 for nonsense. Pure. */
+function clockTime(text: string): number {
+  return /^\d{1,11}$/.test(text) ? Number(text) : 0;
 }
 
 function unpackManifest(packed: Buffer): Manifest | undefined {

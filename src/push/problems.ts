@@ -279,8 +279,12 @@ function describeNoAnswer(p: Extract<PushProblem, { kind: "no-answer" }>): Diagn
 export function lockHolder(text: string): string {
   const [, who, pid, seconds] = /^(\S+) (\d{1,10}) (\d{1,11})$/.exec(text) ?? [];
   if (seconds === undefined) return text;
-  const since = new Date(Number(seconds) * 1000).toISOString().slice(0, 19).replace("T", " ");
-  return `${who}, process ${pid} there, since ${since} UTC`;
+  return `${who} since ${utc(Number(seconds))}, as process ${pid} of the machine`;
+}
+
+/** `2026-01-31 12:00:00 UTC`. Pure. */
+export function utc(seconds: number): string {
+  return `${new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ")} UTC`;
 }
 
 /** Wording for each of the remote program's problem codes; the detail is the machine's and untrusted. */

@@ -6,7 +6,13 @@ export type PushEvent =
   | { readonly kind: "connected"; readonly label: string; readonly ms: number }
   | { readonly kind: "warning"; readonly diagnostic: Diagnostic }
   | { readonly kind: "recovered"; readonly what: string }
-  | { readonly kind: "planned"; readonly plan: PushPlan; readonly ms: number }
+  | {
+      readonly kind: "planned";
+      readonly plan: PushPlan;
+      /** Units that had failed before anything was done. */
+      readonly failedUnits: readonly string[];
+      readonly ms: number;
+    }
   | { readonly kind: "packages"; readonly names: readonly string[]; readonly ms: number }
   | { readonly kind: "pruned"; readonly names: readonly string[]; readonly ms: number }
   | { readonly kind: "staged"; readonly files: number; readonly bytes: number; readonly ms: number }
@@ -32,6 +38,8 @@ export type PushEvent =
   /** A line that a check or a failed unit printed. */
   | { readonly kind: "output"; readonly line: string }
   | { readonly kind: "note"; readonly text: string }
+  /** The machine ended a verb that changes something with this word, which says in which state it is left. */
+  | { readonly kind: "refused"; readonly done: string }
   | { readonly kind: "confirmed"; readonly ms: number };
 
 export type OnPushEvent = (event: PushEvent) => void;

@@ -37,6 +37,8 @@ export interface PushSettings extends CommitSettings {
   readonly onPlan?: (survey: Survey) => Promise<void>;
   /** Aborted: no further step begins, and those that may be left alone are. Undefined: it goes on to its end. */
   readonly signal?: AbortSignal;
+  /** The repository that the tree is built from; undefined: it has no identity, and nothing is refused for it. */
+  readonly repository: string | undefined;
 }
 
 /** How files get into the stage folder. */
@@ -56,8 +58,8 @@ export async function pushTree(
   onEvent: OnPushEvent,
 ): Promise<Result<PushOutcome>> {
   const startedAt = performance.now();
-  const { takeOver, prunePackages = false } = settings;
-  const look = { stage: true, takeOver, prunePackages };
+  const { takeOver, repository, prunePackages = false } = settings;
+  const look = { stage: true, takeOver, repository, prunePackages };
   const looking = surveyMachine(transport, machine, wanted, known, onEvent, look);
   const survey = await unlessInterrupted(settings.signal, unchanged(machine), () => looking);
   if (settings.signal?.aborted) await Promise.race([dropLater(transport, machine, looking), sleep(1000)]);
@@ -185,7 +187,9 @@ async function commitPlan(
     ms: performance.now() - stagedAt,
   });
 
-  const lines = operationLines(plan, plan.to, settings);
+  const { repository } = settings;
+  const meta = repository === undefined ? settings.meta : { ...settings.meta, repository };
+  const lines = operationLines(plan, plan.to, { ...settings, meta });
   if (signal?.aborted) return failure(unchanged(machine)());
   const stopped = (done: boolean) => (): Diagnostic =>
     describe({ kind: "interrupted", machine, commit: { number: number + 1, seconds, committed: done } });
@@ -284,6 +288,7 @@ async function callAndReport(
   });
   if (!answer.ok) return answer;
   if (answer.value.done === "ok" || answer.value.done === "unconfirmed") return answer;
+  onEvent({ kind: "refused", done: answer.value.done });
   const problems =
     answer.value.problems.length > 0 ? answer.value.problems : [{ code: answer.value.done, detail: "" }];
   return failure(

@@ -24,6 +24,8 @@ export interface LocalTree {
 export interface RollbackTarget {
   readonly number: number;
   readonly id: GenerationId;
+  /** The repository whose tree it is; undefined: unknown. */
+  readonly repository: string | undefined;
   readonly manifest: Manifest;
   readonly manifestText: string;
   /** For a path of the target: the later generation that holds its content; absent: it is live. */
@@ -83,6 +85,7 @@ export async function findTarget(
   return success({
     number: target.number,
     id: target.id,
+    repository: target.repository,
     manifest: found.manifest,
     manifestText: found.text,
     keptIn,

@@ -50,14 +50,14 @@ export async function planRollback(
   );
 }
 
-/** Carries a planned rollback out. */
+/** Carries a planned rollback out; the machine remembers the repository whose tree is back. */
 export async function rollBack(
   transport: Transport,
   machine: string,
   target: RollbackTarget,
   survey: Survey,
   known: KnownTrees,
-  settings: PushSettings,
+  settings: Omit<PushSettings, "repository">,
   onEvent: OnPushEvent,
   startedAt: number = performance.now(),
 ): Promise<Result<PushOutcome>> {
@@ -109,7 +109,15 @@ export async function rollBack(
     if (!manifest.ok) return manifest;
     return success({ bytes });
   };
-  const outcome = await carryOut(transport, machine, survey, stage, settings, onEvent, startedAt);
+  const outcome = await carryOut(
+    transport,
+    machine,
+    survey,
+    stage,
+    { ...settings, repository: target.repository },
+    onEvent,
+    startedAt,
+  );
   if (outcome.ok) {
     known.rememberManifest(target.manifestText);
     known.rememberSeen(machine, target.id);

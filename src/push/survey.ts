@@ -9,6 +9,7 @@ import { failure, success } from "../diagnostics.ts";
 import type { AbsPath, FileHash, GenerationId, RelPath } from "../paths.ts";
 import { affectedUnits } from "../units/affected.ts";
 import { readUnitSet } from "../units/unit-set.ts";
+import { describeFleet } from "./fleet-problems.ts";
 import type { KnownTrees } from "./known-trees.ts";
 import { changedPaths, type PushPlan, planPush } from "./plan.ts";
 import { type Probe, readProbe } from "./probe.ts";
@@ -50,6 +51,8 @@ export interface SurveyOptions {
   readonly prunePackages?: boolean;
   /** Files in the way, and a machine that carries another machine's tree, are no refusal. */
   readonly takeOver: boolean;
+  /** Whose tree this is; a machine that another repository pushed to last is refused. Undefined: nobody asks. */
+  readonly repository?: string | undefined;
 }
 
 /** Looks, and refuses what push would refuse. */
@@ -135,6 +138,10 @@ async function look(
     return failure(
       describe({ kind: "other-machine", machine, label: transport.label, other: before.manifest.machine }),
     );
+  const last = probe.pushedBy;
+  const ours = options.repository;
+  if (last && ours !== undefined && last.repository !== ours && !options.takeOver)
+    return failure(describeFleet({ kind: "other-repository", machine, label: transport.label, last, ours }));
   const drifted = driftedPaths(probe, before.manifest);
   for (const path of lostPaths(drifted, before.manifest, wanted)) {
     drifted.delete(path);
@@ -190,7 +197,7 @@ async function look(
     beforeManifest: before.manifest,
     ...(options.prunePackages ? { prunePackages: true } : {}),
   });
-  onEvent({ kind: "planned", plan, ms: performance.now() - startedAt });
+  onEvent({ kind: "planned", plan, failedUnits: probe.failedUnits, ms: performance.now() - startedAt });
   return success({ plan, probe, before: before.manifest, session, staged });
 }
 

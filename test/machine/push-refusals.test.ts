@@ -213,7 +213,7 @@ test("another push is at work", async (t) => {
   await inside(machine, "kill $(cat /run/holder)");
   assert.equal(
     text,
-    `error[lock-held] another push is at work on machine \`demo\`: anna@desk, process 77 there, since 1970-01-01 00:00:01 UTC
+    `error[lock-held] another push is at work on machine \`demo\`: anna@desk since 1970-01-01 00:00:01 UTC, as process 77 of the machine
   nothing on the machine changed
   help: wait for it to end, then push again
 `,

@@ -127,6 +127,7 @@ function unit(name: string, activeState: string): [UnitName, ReturnType<typeof l
 function probed(rest: Partial<Probe>): Probe {
   return {
     host: "gw",
+    pushedBy: undefined,
     generation: { number: 4, id: OLD },
     manifest: undefined,
     pending: false,

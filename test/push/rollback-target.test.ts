@@ -21,6 +21,7 @@ function generations(text: string): Generation[] {
         by: "",
         commit: undefined,
         dirty: false,
+        repository: undefined,
         message: undefined,
         confirmed: "",
         rollbackTo: back === undefined ? undefined : Number(back),

@@ -93,3 +93,20 @@ verb_apply() {
   rm -f -- "$STATE/pending"
   finish ok 0
 }
+
+# check: standard input lists checks of the tree, one a line; runs them, and tells which units are failed.
+verb_check() {
+  local path unit
+  local -a list=()
+  mapfile -t list
+  for path in "${list[@]}"; do
+    valid_path "$path" && continue
+    problem bad-path "$path"
+    finish failed-unchanged 1
+  done
+  run_checks "${list[@]}"
+  while IFS= read -r unit; do record failed "$unit"; done < <(failed_units)
+  read_generation
+  record generation "$GEN" "$GEN_ID"
+  finish ok 0
+}

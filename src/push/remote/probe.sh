@@ -55,6 +55,7 @@ verb_probe() {
   record host "${HOSTNAME-}"
   record clock "$EPOCHSECONDS"
   record generation "$GEN" "$GEN_ID"
+  probe_repository
   probe_state
   probe_writable "$session"
   if type -P rsync >/dev/null; then record rsync yes; else record rsync no; fi
@@ -76,6 +77,17 @@ verb_probe() {
     data manifest.gz.base64 "$text"
   fi
   finish ok 0
+}
+
+# The repository that the current generation came from, where its pusher named one: TIME BY NAME.
+probe_repository() {
+  local key value
+  local -A meta=()
+  [[ -r $STATE/generations/$GEN/meta ]] || return 0
+  while IFS='=' read -r key value; do
+    case $key in repository | by | time) meta[$key]=$value ;; esac
+  done <"$STATE/generations/$GEN/meta"
+  [[ -z ${meta[repository]-} ]] || record repository "${meta[time]-}" "${meta[by]-}" "${meta[repository]}"
 }
 
 probe_state() {

@@ -226,9 +226,16 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     name: "verify",
     args: "[machine…]",
-    summary: "check the built trees: units, scripts, nginx, nftables, sshd, JSON; offline; exit 1: findings",
+    summary:
+      "check the built trees offline: units, scripts, nginx, nftables, sshd, JSON; --live: drift on the machines",
     arity: [0, Number.POSITIVE_INFINITY],
-    options: [fact, json, quiet],
+    options: [
+      { name: "live", kind: "flag", help: "compare machines with what was pushed to them; exit 2: drift" },
+      fact,
+      ...remote,
+      json,
+      quiet,
+    ],
     load: () => import("./verify.ts"),
   },
   {

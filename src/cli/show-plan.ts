@@ -40,6 +40,8 @@ export function planLines(plan: PushPlan, paint: Paint = paintErr): string[] {
       `  ${colourSign(f, paint)} ${printable(f.path).padEnd(width)}  ${paint("dim", printable(f.cause))}`,
     );
   if (shown.length > LISTED_FILES) out.push(`    … and ${shown.length - LISTED_FILES} more files`);
+  for (const f of plan.taken)
+    out.push(paint("dim", `  = ${printable(f.path)}  is so on the machine already`));
   const folders = plan.files.length - shown.length;
   if (folders > 0) out.push(paint("dim", `    and ${folders} ${folders === 1 ? "folder" : "folders"}`));
   for (const p of plan.packages) out.push(`  install package ${p.name}: layer ${p.layer} asks for it`);

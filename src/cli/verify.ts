@@ -1,6 +1,6 @@
 /**
  * `labctl verify`: builds the machines and checks their trees, offline. Exit 0: no finding, 1: findings, warnings
- * included. One finding is printed once, with the machines that share it.
+ * included. One finding is printed once, with the machines that share it. `--live` is another command's worth of code.
  */
 import { readMachineFacts } from "../build/machine-facts.ts";
 import { projectDisk } from "../build/project-disk.ts";
@@ -15,6 +15,10 @@ import { formatMs, paint, printDiagnostics, printErr, printJson } from "./print.
 import { buildRequest } from "./request.ts";
 
 export const run: CommandRun = async (args) => {
+  if (args.flag("live")) {
+    const { verifyMachines } = await import("./verify-live.ts");
+    return verifyMachines(args);
+  }
   const named = await findMachines(args, args.positionals);
   const built = named.ok ? await buildMachines(args, named.value) : named;
   const request = built.ok ? buildRequest(args, args.positionals) : built;

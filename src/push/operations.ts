@@ -35,9 +35,10 @@ export function operationLines(plan: PushPlan, to: GenerationId, settings: Commi
     lines.push(`meta\t${key}\t${value.replace(/\p{Cc}/gu, " ")}`);
   // A later rollback must not take what someone else wrote for what was pushed.
   const drifted = new Set(plan.drifted);
-  for (const f of plan.files)
+  for (const f of [...plan.files, ...plan.taken])
     if (f.before && drifted.has(f.path) && f.before.type !== "dir") lines.push(`meta\tdrifted\t${f.path}`);
   for (const f of plan.files) lines.push(...fileLines(f, settings.takeOver === true));
+  for (const f of plan.taken) lines.push(...fileLines({ ...f, change: "attributes" }, false));
   if (plan.daemonReload) lines.push("daemon-reload");
   for (const t of plan.triggers) lines.push(["trigger", t.name, ...t.files].join("\t"));
   // No action is an action that the machine need not hear of.
@@ -55,6 +56,10 @@ function fileLines(f: FileChange, takeOver: boolean): string[] {
   const adopt = takeOver && f.change === "added" ? "\tadopt" : "";
   // A folder that was there before labctl stays as its owner made it, whoever takes the files in it over.
   if (after.type === "dir") return [`dir\t${attributes}`];
-  if (f.change === "attributes") return [`attr\t${attributes}`];
+  if (f.change === "attributes") {
+    // The machine has the new content already, from someone else: the generation keeps what it is.
+    const other = before?.type === "file" && after.type === "file" && before.hash !== after.hash;
+    return [`${other ? "take" : "attr"}\t${attributes}`];
+  }
   return before?.type === "dir" ? [`rmdir\t${path}`, `put\t${attributes}`] : [`put\t${attributes}${adopt}`];
 }

@@ -7,6 +7,8 @@ import { compareBytes, type GenerationId, type MachineName, type RelPath, type U
 import { decideActions } from "../units/actions.ts";
 import type { ChangedPath, LiveUnit, UnitAction } from "../units/unit-change.ts";
 import type { UnitSet } from "../units/unit-set.ts";
+import { NOTHING_SETTLED, type Settled } from "./live/settled.ts";
+import { decideUnread } from "./live/unread.ts";
 import type { Probe } from "./probe.ts";
 import type { FileChange } from "./tree-diff.ts";
 import { daemonsFor, type Trigger, triggersFor } from "./triggers.ts";
@@ -21,6 +23,8 @@ export interface PushPlan {
   readonly to: GenerationId;
   /** Folders are included; sorted by path. */
   readonly files: readonly FileChange[];
+  /** Written on the machine by someone else, with the content that is wanted: they stay, and are labctl's again. */
+  readonly taken: readonly FileChange[];
   /** Includes `none` entries: what depends on a change and is left alone all the same. */
   readonly units: readonly UnitAction[];
   readonly daemonReload: boolean;
@@ -54,28 +58,39 @@ export interface PlanInput {
   /** The tree that the machine has; undefined: none, or it is not known. */
   readonly beforeManifest?: Manifest | undefined;
   readonly prunePackages?: boolean;
+  /** Of `changes`, those that are on the machine already. Undefined: none. */
+  readonly settled?: Settled;
 }
 
 /** Pure but for reads through the unit sets' views. */
 export function planPush(input: PlanInput): PushPlan {
-  const { manifest, probe, changes } = input;
-  const decision = decideActions({
+  const { manifest, probe, settled = NOTHING_SETTLED } = input;
+  const isSettled = ({ path }: FileChange): boolean => settled.changedAtS.has(path);
+  const decide = {
     before: input.before,
     after: input.after,
-    changed: changedPaths(changes),
+    changed: changedPaths(input.changes.filter((c) => !isSettled(c))),
     live: probe.units,
-  });
+  };
+  const decision = settled.changedAtS.size > 0 ? decideUnread(decide, settled) : decideActions(decide);
+  const taken = input.changes.filter((c) => isSettled(c) && !settled.attributes.has(c.path));
+  const changes = input.changes.flatMap((c) =>
+    !isSettled(c) ? [c] : settled.attributes.has(c.path) ? [{ ...c, change: "attributes" as const }] : [],
+  );
+  // Whether what reads a folder has read it since can't be seen; to have it read again does no harm.
+  const loaded = input.changes.filter((c) => settled.changedAtS.get(c.path) !== 0);
   const installs = manifest.packages.some((p) => probe.missingPackages.has(p.name));
   const decided = installs ? decision.actions.map((a) => afterInstall(a, probe.units)) : decision.actions;
-  const units = [...decided, ...daemonActions(changes, decided, probe.units)];
+  const units = [...decided, ...daemonActions(loaded, decided, probe.units)];
   return {
     machine: manifest.machine,
     from: probe.generation,
     to: input.id,
     files: changes,
+    taken,
     units,
     daemonReload: decision.daemonReload,
-    triggers: triggersFor(changes),
+    triggers: triggersFor(loaded),
     packages: manifest.packages.filter((p) => probe.missingPackages.has(p.name)),
     unneeded: unneededPackages(manifest, input.beforeManifest, probe),
     prunePackages: input.prunePackages === true,
@@ -111,6 +126,7 @@ function afterInstall(action: UnitAction, live: ReadonlyMap<UnitName, LiveUnit>)
 export function isEmpty(plan: PushPlan): boolean {
   return (
     plan.files.length === 0 &&
+    plan.taken.length === 0 &&
     plan.packages.length === 0 &&
     !(plan.prunePackages && plan.unneeded.length > 0) &&
     !plan.pending &&
@@ -160,6 +176,7 @@ export function planJson(plan: PushPlan): object {
       type: (f.after ?? f.before)?.type,
       cause: f.cause,
     })),
+    taken: plan.taken.map((f) => f.path),
     units: plan.units.map((u) => ({ unit: u.unit, action: u.action, reason: u.reason, causes: u.causes })),
     daemonReload: plan.daemonReload,
     triggers: plan.triggers,

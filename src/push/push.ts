@@ -168,7 +168,7 @@ async function commitPlan(
       ? success({ plan, changed: true, generation, totalMs: performance.now() - startedAt })
       : removed;
   };
-  if (plan.files.length === 0 && plan.from?.id === plan.to) {
+  if (plan.files.length + plan.taken.length === 0 && plan.from?.id === plan.to) {
     if (plan.pending) {
       const applied = await callAndReport(transport, machine, "apply", [], undefined, onEvent);
       if (!applied.ok) return applied;

@@ -11,6 +11,7 @@ import { affectedUnits } from "../units/affected.ts";
 import { readUnitSet } from "../units/unit-set.ts";
 import { describeFleet } from "./fleet-problems.ts";
 import type { KnownTrees } from "./known-trees.ts";
+import { readSettled } from "./live/settled.ts";
 import { changedPaths, type PushPlan, planPush } from "./plan.ts";
 import { type Probe, readProbe } from "./probe.ts";
 import { describe } from "./problems.ts";
@@ -186,6 +187,8 @@ async function look(
     probe = again.value;
   }
   if (probe.generation && before.manifest) known.rememberSeen(machine, probe.generation.id);
+  const settled = await readSettled(transport, machine, changes, drifted, wanted.folder, now);
+  if (!settled.ok) return settled;
   const set = readUnitSet(treeView(before.manifest, recalled.texts));
   const plan = planPush({
     manifest: wanted.manifest,
@@ -196,6 +199,7 @@ async function look(
     after,
     beforeManifest: before.manifest,
     ...(options.prunePackages ? { prunePackages: true } : {}),
+    settled: settled.value,
   });
   onEvent({ kind: "planned", plan, failedUnits: probe.failedUnits, ms: performance.now() - startedAt });
   return success({ plan, probe, before: before.manifest, session, staged });

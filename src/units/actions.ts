@@ -251,7 +251,8 @@ function unique<T>(list: readonly T[]): T[] {
 
 const ORDER: readonly Action[] = ["stop", "restart", "rebind", "reload", "start", "none"];
 
-function byOrder(a: UnitAction, b: UnitAction): number {
+/** Compares as a decision lists its actions: stops first, then restarts, reloads, starts, nones; sockets first in each. Pure. */
+export function byOrder(a: UnitAction, b: UnitAction): number {
   const socket = (action: UnitAction): number => (unitType(action.unit) === "socket" ? 0 : 1);
   return (
     ORDER.indexOf(a.action) - ORDER.indexOf(b.action) || socket(a) - socket(b) || compareBytes(a.unit, b.unit)

@@ -353,6 +353,7 @@ test("the JSON of a plan has the contract's keys", () => {
     from: null,
     to: NEW,
     files: [{ path: "etc/y", change: "added", type: "file", cause: "layer web has layers/web/etc/y" }],
+    taken: [],
     units: [],
     daemonReload: false,
     triggers: [],

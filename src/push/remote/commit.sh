@@ -133,6 +133,8 @@ prepare() { # SESSION
       [[ ! -e $STATE/$path ]] || cp -p -- "$STATE/$path" "$folder/before/$path" || return 1
     done
     (cd -- "$ROOT" && batch cp -l -P --parents -t "$folder/replaced" -- "${BACKUP[@]}") && at backed-up || return 1
+    # Copies: a second name would show in the live file's ctime.
+    (cd -- "$ROOT" && batch cp -p -P --reflink=auto --parents -t "$folder/replaced" -- "${TAKES[@]}") || return 1
     cp -- "$stage/manifest.json" "$folder/manifest.json" &&
       owned_after >"$folder/paths" && write_added >"$folder/added" && write_changes >"$folder/changes" || return 1
     : >"$folder/actions"

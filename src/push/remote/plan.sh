@@ -6,6 +6,9 @@ EXPECT='' NEW_N='' NEW_ID='' KEEP=10 CONFIRM=0
 declare -a META=() APPLY=()
 # Operations as asked: path to its attributes "mode TAB owner TAB group", in the order of arrival.
 declare -a PUTS=() DIRS=() ATTRS=() DELS=() RMDIRS=()
+# Live files that stay as someone else wrote them; what they are now is kept with the generation that takes them.
+declare -a TAKES=()
+declare -A TAKE_SET=()
 declare -A PUT_ATTR=() DIR_ATTR=() ATTR_ATTR=() DEL_SET=() RMDIR_SET=() ADOPT=()
 # What the plan comes to. Early removals make room where a folder becomes a file or a file a folder.
 declare -a EARLY_DEL=() EARLY_RMDIR=() MKDIR=() LATE_DEL=() LATE_RMDIR=() SET_ATTR=()
@@ -30,7 +33,7 @@ read_operations() {
   for line in "${lines[@]}"; do
     op=${line%%"$TAB"*} rest=${line#*"$TAB"}
     case $op in
-      put | dir | attr)
+      put | dir | attr | take)
         mode=${rest%%"$TAB"*} rest=${rest#*"$TAB"}
         owner=${rest%%"$TAB"*} rest=${rest#*"$TAB"}
         group=${rest%%"$TAB"*} rest=${rest#*"$TAB"}
@@ -47,6 +50,7 @@ read_operations() {
           put) PUTS+=("$path") PUT_ATTR[$path]=$mode$TAB$owner$TAB$group ;;
           dir) DIRS+=("$path") DIR_ATTR[$path]=$mode$TAB$owner$TAB$group ;;
           attr) ATTRS+=("$path") ATTR_ATTR[$path]=$mode$TAB$owner$TAB$group ;;
+          take) ATTRS+=("$path") TAKE_SET[$path]=1 ATTR_ATTR[$path]=$mode$TAB$owner$TAB$group ;;
         esac
         ;;
       del | rmdir)
@@ -220,6 +224,7 @@ plan_removals() {
     if through_link "$path" || [[ ! -L $ROOT/$path && ! -e $ROOT/$path ]]; then
       fault missing-file "$path"
     else
+      [[ -z ${TAKE_SET[$path]-} ]] || TAKES+=("$path")
       SET_ATTR+=("${ATTR_ATTR[$path]}$TAB$path")
       NEW_OWNED[$path]=1
       TOUCHED+=("$path")

@@ -10,6 +10,7 @@ const FEW: Readonly<Record<string, readonly string[]>> = {
   contents: ["state", "contents"],
   "install-packages": ["packages"],
   "remove-packages": ["packages"],
+  verify: ["state", "probe", "verify"],
 };
 const ALL = [
   "prelude",

@@ -19,6 +19,11 @@ export interface CommandSpec {
   readonly args: string;
   readonly summary: string;
   readonly options: readonly OptionSpec[];
+  /**
+   * `dashes`: what follows `--` is a command, and no argument of ours. `first`: everything after the first argument is,
+   * options too. Undefined: the command takes no such thing.
+   */
+  readonly trailing?: "dashes" | "first";
   /** At least and at most so many arguments. */
   readonly arity: readonly [number, number];
   readonly load: () => Promise<{ run: CommandRun }>;
@@ -26,6 +31,8 @@ export interface CommandSpec {
 
 export interface ParsedArguments {
   readonly positionals: readonly string[];
+  /** The words of a trailing command; undefined: none was begun. */
+  readonly trailing: readonly string[] | undefined;
   flag(name: string): boolean;
   value(name: string): string | undefined;
   list(name: string): readonly string[];
@@ -85,6 +92,13 @@ const dryRun: OptionSpec = {
   short: "n",
   kind: "flag",
   help: "say what would happen, and stop",
+};
+const jobs: OptionSpec = {
+  name: "jobs",
+  short: "j",
+  kind: "value",
+  placeholder: "N",
+  help: "so many machines at once (default 25)",
 };
 const limit: OptionSpec = {
   name: "limit",
@@ -159,13 +173,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: "build, send the difference, and reload or restart exactly what differs",
     arity: [1, Number.POSITIVE_INFINITY],
     options: [
-      {
-        name: "jobs",
-        short: "j",
-        kind: "value",
-        placeholder: "N",
-        help: "so many machines at once (default 25)",
-      },
+      jobs,
       limit,
       {
         name: "wave",
@@ -214,6 +222,44 @@ export const COMMANDS: readonly CommandSpec[] = [
     arity: [1, 1],
     options: [...remote, json],
     load: () => import("./generations.ts"),
+  },
+  {
+    name: "exec",
+    args: "<machine…> -- <command…>",
+    summary: "run a command on machines at once; each line of output has its machine's name",
+    trailing: "dashes",
+    arity: [1, Number.POSITIVE_INFINITY],
+    options: [
+      jobs,
+      limit,
+      acceptNew,
+      sshConfig,
+      sshClient,
+      {
+        name: "timeout",
+        kind: "value",
+        placeholder: "SECONDS",
+        help: "give up on connecting, or on the command, after so long (default: 10, and no limit)",
+      },
+      dryRun,
+      json,
+      quiet,
+    ],
+    load: () => import("./exec.ts"),
+  },
+  {
+    name: "ssh",
+    args: "<machine> [command…]",
+    summary: "open a shell on a machine by the system's ssh, or have it run a command; ends as ssh does",
+    trailing: "first",
+    arity: [1, 1],
+    options: [
+      { name: "tty", short: "t", kind: "flag", help: "a terminal there although a command is given" },
+      acceptNew,
+      sshConfig,
+      timeout,
+    ],
+    load: () => import("./ssh.ts"),
   },
   {
     name: "watch",

@@ -104,9 +104,10 @@ function parse(command: CommandSpec, argv: readonly string[]): ParsedArguments |
       },
     ]),
   );
+  const { own, trailing } = splitTrailing(command, argv, options);
   let parsed: { values: Record<string, unknown>; positionals: string[] };
   try {
-    parsed = parseArgs({ args: [...argv], options, allowPositionals: true, strict: true });
+    parsed = parseArgs({ args: [...own], options, allowPositionals: true, strict: true });
   } catch (error) {
     const message = (error as Error).message.split(/\.\s/)[0] ?? "wrong usage";
     return message.charAt(0).toLowerCase() + message.slice(1).replaceAll("'", "`");
@@ -119,8 +120,33 @@ function parse(command: CommandSpec, argv: readonly string[]): ParsedArguments |
   if (positionals.length > most) return `\`${command.name}\` takes ${command.args} and nothing after it`;
   return {
     positionals,
+    trailing,
     flag: (name) => values[name] === true,
     value: (name) => (typeof values[name] === "string" ? values[name] : undefined),
     list: (name) => (Array.isArray(values[name]) ? (values[name] as string[]) : []),
   };
+}
+
+/** Parts our arguments from those of a command that the user gave. Pure. */
+function splitTrailing(
+  command: CommandSpec,
+  argv: readonly string[],
+  options: NonNullable<Parameters<typeof parseArgs>[0]>["options"],
+): { readonly own: readonly string[]; readonly trailing: readonly string[] | undefined } {
+  if (command.trailing === undefined) return { own: argv, trailing: undefined };
+  const { tokens } = parseArgs({
+    args: [...argv],
+    options: options ?? {},
+    allowPositionals: true,
+    strict: false,
+    tokens: true,
+  });
+  const end = tokens.find((t) => t.kind === "option-terminator")?.index ?? argv.length;
+  if (command.trailing === "dashes")
+    return { own: argv.slice(0, end), trailing: end < argv.length ? argv.slice(end + 1) : undefined };
+  const first = tokens.find((t) => t.kind === "positional")?.index ?? argv.length;
+  const rest = argv.slice(first + 1);
+  // `ssh -- den` and `ssh den -- ls` mean what they mean to ssh.
+  const own = argv.slice(0, first + 1).filter((_, i) => i !== end);
+  return { own, trailing: rest[0] === "--" ? rest.slice(1) : rest };
 }

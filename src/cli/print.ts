@@ -1,6 +1,6 @@
 /** Printing for people and for programs: stdout holds data, stderr everything else; colour only where it is wanted. */
 import { writeSync } from "node:fs";
-import { type Diagnostic, formatDiagnostic } from "../diagnostics.ts";
+import { type Diagnostic, formatDiagnostic, printable } from "../diagnostics.ts";
 import { EXIT } from "./exit.ts";
 
 /** Writes a line to stdout. */
@@ -13,6 +13,17 @@ export function printErr(text: string): void {
   const print = (): void => writeAll(2, `${text}\n`);
   if (drawing) drawing(print);
   else print();
+}
+
+/**
+ * Writes a prefix and a machine's line to one of the streams, as one piece. On a terminal control characters show as text;
+ * elsewhere the bytes go as they came.
+ */
+export function printLine(stream: "out" | "err", prefix: string, line: Buffer): void {
+  const fd = stream === "out" ? 1 : 2;
+  const terminal = (stream === "out" ? process.stdout : process.stderr).isTTY === true;
+  const text = terminal ? Buffer.from(printable(line.toString("utf8")).replaceAll("\\x09", "\t")) : line;
+  writeAll(fd, Buffer.concat([Buffer.from(prefix), text, Buffer.from("\n")]));
 }
 
 /** Writes to stderr as it is, for whoever draws there. */
@@ -96,8 +107,8 @@ export function formatMs(ms: number): string {
 }
 
 /** A pipe may take less than it is given, or nothing for now. */
-function writeAll(fd: number, text: string): void {
-  const data = Buffer.from(text);
+function writeAll(fd: number, text: string | Buffer): void {
+  const data = typeof text === "string" ? Buffer.from(text) : text;
   for (let at = 0; at < data.length; ) {
     try {
       at += writeSync(fd, data, at);

@@ -12,6 +12,13 @@ export type FleetProblem =
       readonly last: PushedBy;
       readonly ours: string;
     }
+  | {
+      readonly kind: "command-late";
+      readonly label: string;
+      readonly afterMs: number;
+      /** False: it was left to itself. */
+      readonly ended: boolean;
+    }
   /** A push that changed no file can't be taken back. */
   | { readonly kind: "packages-stay"; readonly machine: string; readonly generation: number };
 
@@ -32,6 +39,15 @@ export function describeFleet(p: FleetProblem): Diagnostic {
         },
       );
     }
+    case "command-late":
+      return problem("command-timeout", `the command on ${p.label} took longer than ${p.afterMs / 1000} s`, {
+        notes: [
+          p.ended
+            ? "it was asked to end (SIGTERM), and did"
+            : "it was asked to end (SIGTERM), and may still run",
+        ],
+        help: "see what holds it up there, or give it more time by --timeout",
+      });
     case "packages-stay":
       return problem("packages-stay", `machine \`${p.machine}\` keeps the packages that were installed`, {
         notes: [`its tree is still that of generation ${p.generation}, which did not change`],

@@ -58,7 +58,7 @@ export function planLines(plan: PushPlan, paint: Paint = paintErr): string[] {
     );
   }
   out.push(...leftover);
-  if (plan.pending) out.push("  unit actions that an interrupted push left undone");
+  if (plan.pending) out.push(paint("dim", "  with what an interrupted push left undone"));
   if (plan.prunePackages)
     for (const p of plan.unneeded) out.push(`  remove package ${printable(p.name)}: ${printable(p.reason)}`);
   if (plan.checks.length > 0)

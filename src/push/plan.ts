@@ -9,6 +9,7 @@ import type { ChangedPath, LiveUnit, UnitAction } from "../units/unit-change.ts"
 import type { UnitSet } from "../units/unit-set.ts";
 import { NOTHING_SETTLED, type Settled } from "./live/settled.ts";
 import { decideUnread } from "./live/unread.ts";
+import { withPending } from "./pending.ts";
 import type { Probe } from "./probe.ts";
 import type { FileChange } from "./tree-diff.ts";
 import { daemonsFor, type Trigger, triggersFor } from "./triggers.ts";
@@ -82,7 +83,7 @@ export function planPush(input: PlanInput): PushPlan {
   const installs = manifest.packages.some((p) => probe.missingPackages.has(p.name));
   const decided = installs ? decision.actions.map((a) => afterInstall(a, probe.units)) : decision.actions;
   const units = [...decided, ...daemonActions(loaded, decided, probe.units)];
-  return {
+  const plan: PushPlan = {
     machine: manifest.machine,
     from: probe.generation,
     to: input.id,
@@ -100,6 +101,7 @@ export function planPush(input: PlanInput): PushPlan {
     drifted: [...probe.drifted],
     pending: probe.pending,
   };
+  return withPending(plan, probe.left);
 }
 
 function unneededPackages(manifest: Manifest, before: Manifest | undefined, probe: Probe): UnneededPackage[] {
@@ -189,5 +191,6 @@ export function planJson(plan: PushPlan): object {
       ...plan.unneeded.map((p) => ({ ...p, action: plan.prunePackages ? "remove" : "none" })),
     ],
     drifted: plan.drifted,
+    pending: plan.pending,
   };
 }

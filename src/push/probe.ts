@@ -30,6 +30,8 @@ export interface Probe {
   /** Sent because the machine's generation is not the one that the pusher knows. */
   readonly manifest: Manifest | undefined;
   readonly pending: boolean;
+  /** What an interrupted push left undone: the operations, in words. Empty: nothing. */
+  readonly left: readonly (readonly string[])[];
   /** An unconfirmed generation waits: its number and the seconds left. */
   readonly undo: { readonly number: number; readonly secondsLeft: number } | undefined;
   /** Undefined: writable; otherwise why not. */
@@ -77,6 +79,7 @@ export function readProbe(records: readonly RemoteRecord[], asked: ReadonlySet<s
     manifest: packed ? unpackManifest(packed) : undefined,
     pushedBy: repository === "" ? undefined : { repository, by, time: clockTime(time) },
     pending: first("pending")?.[0] === "yes",
+    left: all("left"),
     undo: undo[0] === "no" ? undefined : { number: Number(undo[0]), secondsLeft: Number(undo[1]) || 0 },
     notWritable: writable[0] === "yes" ? undefined : (writable[1] ?? "unknown reason"),
     hasRsync: first("rsync")?.[0] === "yes",

@@ -62,9 +62,8 @@ function layer(lab: Lab, packages: readonly string[], text = "same\n"): void {
 
 async function installed(): Promise<string> {
   const { machine } = await theMachine();
-  const format =
-    "dpkg-query -W -f '${db:Status-Status} ${Package}\\n' 'lab-*' 2>/dev/null | sed -n 's/^installed //p'";
-  return (await inside(machine, `${format} | tr '\\n' ' '`)).trim();
+  const list = "dpkg --get-selections 'lab-*' 2>/dev/null | sed -n 's/\\s*install$//p'";
+  return (await inside(machine, `${list} | tr '\\n' ' '`)).trim();
 }
 
 test("a package that can't be had is refused with apt's words, and no file changes", async () => {

@@ -131,6 +131,7 @@ function probed(rest: Partial<Probe>): Probe {
     generation: { number: 4, id: OLD },
     manifest: undefined,
     pending: false,
+    left: [],
     undo: undefined,
     notWritable: undefined,
     hasRsync: true,
@@ -359,5 +360,38 @@ test("the JSON of a plan has the contract's keys", () => {
     triggers: [],
     packages: [],
     drifted: [],
+    pending: false,
   });
+});
+
+test("what an interrupted push left undone is named, as the machine will do it", () => {
+  const x = [file("etc/x", "1")];
+  const left = [
+    ["daemon-reload"],
+    ["trigger", "sysctl"],
+    ["unit", "restart", "a.service"],
+    ["unit", "start", "gone.service"],
+    ["check", "lib/labctl/check.d/x"],
+  ];
+  const told = (p: PushPlan): string[] => [
+    ...(p.daemonReload ? ["daemon-reload"] : []),
+    ...p.triggers.map((t) => `trigger ${t.name}: ${t.reason}`),
+    ...p.units.map((u) => `${u.action} ${u.unit}: ${u.reason}`),
+  ];
+  const reason = "an interrupted push left it undone";
+  assert.deepEqual(told(plan(x, x, { pending: true, left }, [], OLD)), [
+    "daemon-reload",
+    `trigger sysctl: ${reason}`,
+    `restart a.service: ${reason}`,
+    `start gone.service: ${reason}`,
+  ]);
+  // A push that removes a unit's file does not start it, and what it does anyway it does once.
+  const path = "lib/systemd/system/gone.service";
+  const p = plan([file(path, "1"), ...x], [file("lib/sysctl.d/y.conf", "1"), ...x], { pending: true, left });
+  assert.deepEqual(told(p), [
+    "daemon-reload",
+    "trigger sysctl: lib/sysctl.d/y.conf was added",
+    `restart a.service: ${reason}`,
+    `none gone.service: ${path} was removed, and no other unit file stands behind it; it was not running`,
+  ]);
 });

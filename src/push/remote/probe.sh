@@ -95,6 +95,10 @@ probe_state() {
   for name in journal pending; do
     if [[ -e $STATE/$name ]]; then record "$name" yes; else record "$name" no; fi
   done
+  if [[ -r $STATE/pending ]]; then
+    local -a words=()
+    while IFS=$TAB read -r -a words; do [[ ${words[0]-boot} == boot ]] || record left "${words[@]}"; done <"$STATE/pending"
+  fi
   if read_undo; then record undo "$UNDO_N" "$UNDO_LEFT"; else record undo no; fi
 }
 

@@ -27,13 +27,19 @@ export const run: CommandRun = async (args) => {
     for (const g of list.value) {
       const time = timeText(g.time);
       const commit = g.commit ? `${printable(g.commit.slice(0, 10))}${g.dirty ? "+" : ""}` : "-";
+      const counts = `${plural(g.files, "file")}, ${plural(g.units, "action")}`;
       printOut(
-        `${g.number === current ? "*" : " "} ${String(g.number).padStart(4)}  ${printable(g.id.slice(0, 12))}  ${time}  ${commit.padEnd(11)}  ${printable(g.by)}${g.message ? `  ${printable(g.message)}` : ""}`,
+        `${g.number === current ? "*" : " "} ${String(g.number).padStart(4)}  ${printable(g.id.slice(0, 12))}  ${time}  ${commit.padEnd(11)}  ${counts.padEnd(21)}  ${printable(g.by)}${g.message ? `  ${printable(g.message)}` : ""}`,
       );
     }
     return EXIT.done;
   });
 };
+
+/** `1 file`, `2 files`, `-` for what nobody counted. Pure. */
+function plural(count: number | undefined, word: string): string {
+  return count === undefined ? `- ${word}s` : `${count} ${word}${count === 1 ? "" : "s"}`;
+}
 
 /** UTC to the second; `-` for what is no time, since a machine may say anything. Pure. */
 function timeText(seconds: number): string {

@@ -26,7 +26,7 @@ export function pushSettings(
   if (typeof waits === "string") return waits;
   return {
     confirmSeconds: waits,
-    keep: KEEP_GENERATIONS,
+    keep: machine.keepGenerations ?? KEEP_GENERATIONS,
     who: whoAmI(),
     takeOver: args.flag("take-over"),
     prunePackages: args.flag("prune-packages"),

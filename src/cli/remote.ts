@@ -15,7 +15,7 @@ const DEFAULT_TIMEOUT_S = 10;
 /** Seconds until a machine takes an unconfirmed generation back, unless the command line says otherwise. */
 const CONFIRM_SECONDS = 60;
 
-/** Generations kept on a machine. */
+/** Generations kept on a machine, unless its machine.ini says otherwise. */
 export const KEEP_GENERATIONS = 10;
 
 /** Connection options from the command line, or a phrase that says what is wrong with them. Prompts only on a terminal. */

@@ -78,7 +78,7 @@ async function rollback(args: ParsedArguments, signal: AbortSignal): Promise<num
       named.known,
       {
         confirmSeconds: waits,
-        keep: KEEP_GENERATIONS,
+        keep: machine.keepGenerations ?? KEEP_GENERATIONS,
         who: whoAmI(),
         takeOver: false,
         meta: {

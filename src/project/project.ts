@@ -73,6 +73,8 @@ export interface Machine {
     /** Undefined: the built-in one. */
     readonly client?: "builtin" | "openssh";
   };
+  /** How many generations it keeps; undefined: as many as usual. */
+  readonly keepGenerations?: number;
   readonly attributes: readonly AttributeRule[];
   /** In the order written. */
   readonly networks: readonly NetworkSection[];

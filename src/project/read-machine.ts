@@ -48,7 +48,7 @@ export function readMachine(
   }
   problems.push(
     ...checkVocabulary(ini, {
-      machine: ["host", "layers", "tags", "instances"],
+      machine: ["host", "layers", "tags", "instances", "generations"],
       ssh: ["user", "port", "identity", "client"],
       attributes: "any",
       ...Object.fromEntries(networkSections(ini).map((s) => [s.name, NETWORK_KEYS])),
@@ -105,6 +105,20 @@ export function readMachine(
       }),
     );
   }
+  const generations = setting("machine", "generations");
+  const keep = /^\d{1,4}$/.test(generations?.value ?? "") ? Number(generations?.value) : 0;
+  // One alone could not be gone back from.
+  if (generations && !(keep >= 2 && keep <= 1000)) {
+    problems.push(
+      describe({
+        kind: "bad-value",
+        key: "generations",
+        value: generations.value,
+        expected: "a number of generations to keep, from 2 to 1000",
+        place: generations.place,
+      }),
+    );
+  }
   const wanted = setting("machine", "layers");
   const instances = setting("machine", "instances");
   for (const unit of splitList(instances?.value ?? "")) {
@@ -135,6 +149,7 @@ export function readMachine(
       identityFiles: splitList(setting("ssh", "identity")?.value ?? ""),
       ...(clientName === undefined ? {} : { client: clientName }),
     },
+    ...(generations ? { keepGenerations: keep } : {}),
     attributes: readAttributes(ini, problems),
     networks: networkSections(ini).map(({ name, place: at, settings }) => {
       const ipv4 = settings.find((s) => s.key === "ipv4");

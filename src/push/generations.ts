@@ -22,9 +22,9 @@ export interface Generation {
   readonly confirmed: string;
   /** The generation whose tree this one brought back. */
   readonly rollbackTo: number | undefined;
-  /** Files and unit actions, counted by the pusher. */
-  readonly files: number;
-  readonly units: string | undefined;
+  /** Files and links that it changed, and unit actions. Undefined: pushed before these were counted. */
+  readonly files: number | undefined;
+  readonly units: number | undefined;
   /** Paths that this generation replaced or removed while they were not what the one before had put there. */
   readonly drifted: ReadonlySet<string>;
 }
@@ -56,6 +56,10 @@ export async function listGenerations(
   );
 }
 
+function countOf(text: string | undefined): number | undefined {
+  return /^\d{1,9}$/.test(text ?? "") ? Number(text) : undefined;
+}
+
 function generationOf(
   number: number,
   values: ReadonlyMap<string, string>,
@@ -73,8 +77,8 @@ function generationOf(
     message: values.get("message"),
     confirmed: values.get("confirmed") ?? "",
     rollbackTo: rollback > 0 ? rollback : undefined,
-    files: Number(values.get("files")) || 0,
-    units: values.get("units"),
+    files: countOf(values.get("files")),
+    units: countOf(values.get("units")),
     drifted,
   };
 }

@@ -1,7 +1,11 @@
 /** Turns a plan into the lines that the remote program's `commit` reads (docs/remote-protocol.md). Pure. */
+import { printable } from "../diagnostics.ts";
 import type { GenerationId } from "../paths.ts";
 import type { PushPlan } from "./plan.ts";
 import type { FileChange } from "./tree-diff.ts";
+
+/** Files beyond this are counted in a generation's `plan`, not named: the list travels with every commit. */
+const NOTED_FILES = 500;
 
 export interface CommitSettings {
   /** Seconds until an unconfirmed generation undoes itself; 0: it stays without asking. */
@@ -33,6 +37,7 @@ export function operationLines(plan: PushPlan, to: GenerationId, settings: Commi
   ];
   for (const [key, value] of Object.entries(settings.meta))
     lines.push(`meta\t${key}\t${value.replace(/\p{Cc}/gu, " ")}`);
+  lines.push(...plannedLines(plan));
   // A later rollback must not take what someone else wrote for what was pushed.
   const drifted = new Set(plan.drifted);
   for (const f of [...plan.files, ...plan.taken])
@@ -47,6 +52,27 @@ export function operationLines(plan: PushPlan, to: GenerationId, settings: Commi
   for (const c of plan.checks) lines.push(`check\t${c}`);
   lines.push("end");
   return `${lines.join("\n")}\n`;
+}
+
+/** Counts for `labctl generations`, and a text that `cat` shows: what changed, what ran, and why. */
+function plannedLines(plan: PushPlan): string[] {
+  const files = plan.files.filter((f) => (f.after ?? f.before)?.type !== "dir");
+  const units = plan.units.filter((u) => u.action !== "none");
+  const texts = [
+    ...files.slice(0, NOTED_FILES).map((f) => `${f.change} ${f.path}: ${f.cause}`),
+    ...(files.length > NOTED_FILES
+      ? [`and ${files.length - NOTED_FILES} more files; \`touched\` lists all`]
+      : []),
+    ...plan.packages.map((p) => `install package ${p.name}: layer ${p.layer} asks for it`),
+    ...(plan.daemonReload ? ["daemon-reload"] : []),
+    ...plan.triggers.map((t) => `trigger ${t.name}: ${t.reason}`),
+    ...units.map((u) => `${u.action} ${u.unit}: ${u.reason}`),
+  ];
+  return [
+    `meta\tfiles\t${files.length}`,
+    `meta\tunits\t${units.length}`,
+    ...texts.map((text) => `plan\t${printable(text).slice(0, 1000)}`),
+  ];
 }
 
 function fileLines(f: FileChange, takeOver: boolean): string[] {

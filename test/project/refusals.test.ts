@@ -81,7 +81,10 @@ test("misspelt sections and keys are all reported, each with the nearest name", 
 test("values of the wrong form are refused: host, port, user, client, instance, package, mode, fact name and type", () => {
   refuses(
     {
-      ...oneMachine("a", "host = -x\ninstances = foo\n[ssh]\nuser = a b\nport = 70000\nclient = putty\n"),
+      ...oneMachine(
+        "a",
+        "host = -x\ninstances = foo\ngenerations = 1\n[ssh]\nuser = a b\nport = 70000\nclient = putty\n",
+      ),
       "layers/a/layer.ini":
         "[layer]\npackages = Nginx!\n[facts]\n1X = 1\n[types]\nY = int\nZ = number\n[attributes]\nx = mode 9\n",
     },
@@ -100,11 +103,13 @@ test("values of the wrong form are refused: host, port, user, client, instance, 
       "  help: correct the value",
       "error[bad-value] machines/m/machine.ini:4:1: `instances = foo` is not an instance such as `scrub@data.service`",
       "  help: correct the value",
-      "error[bad-value] machines/m/machine.ini:6:1: `user = a b` is not a user name",
+      "error[bad-value] machines/m/machine.ini:5:1: `generations = 1` is not a number of generations to keep, from 2 to 1000",
       "  help: correct the value",
-      "error[bad-value] machines/m/machine.ini:7:1: `port = 70000` is not a port from 1 to 65535",
+      "error[bad-value] machines/m/machine.ini:7:1: `user = a b` is not a user name",
       "  help: correct the value",
-      "error[bad-value] machines/m/machine.ini:8:1: `client = putty` is not `builtin` or `openssh`",
+      "error[bad-value] machines/m/machine.ini:8:1: `port = 70000` is not a port from 1 to 65535",
+      "  help: correct the value",
+      "error[bad-value] machines/m/machine.ini:9:1: `client = putty` is not `builtin` or `openssh`",
       "  help: correct the value",
     ].join("\n"),
   );

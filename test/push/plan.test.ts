@@ -250,6 +250,22 @@ test("operations: one line each, in the words of docs/remote-protocol.md, and `e
       "confirm\t60",
       "meta\tcommit\tc",
       "meta\tmessage\ta b",
+      "meta\tfiles\t11",
+      "meta\tunits\t1",
+      "plan\tchanged edit: layers/web/edit was edited",
+      "plan\tremoved gone/x: layer web no longer has layers/web/gone/x",
+      "plan\tadded lib/labctl/check.d/c: layer web has layers/web/lib/labctl/check.d/c",
+      "plan\tadded lib/labctl/check.d/no-program: layer web has layers/web/lib/labctl/check.d/no-program",
+      "plan\tadded lib/sysctl.d/x.conf: layer web has layers/web/lib/sysctl.d/x.conf",
+      "plan\tadded lib/systemd/system/multi-user.target.wants/x.service: layer web has layers/web/lib/systemd/system/multi-user.target.wants/x.service",
+      "plan\tadded lib/systemd/system/x.service: layer web has layers/web/lib/systemd/system/x.service",
+      "plan\tattributes mode: layers/web/mode was edited",
+      "plan\tadded was-file/l: layer web has layers/web/was-file/l",
+      "plan\tchanged was-folder: layers/web/was-folder was edited",
+      "plan\tremoved was-folder/in: layer web no longer has layers/web/was-folder/in",
+      "plan\tdaemon-reload",
+      "plan\ttrigger sysctl: lib/sysctl.d/x.conf was added",
+      "plan\tstart x.service: is new, and multi-user.target wants it",
       "put\t0644\troot\troot\tedit",
       "rmdir\tgone",
       "del\tgone/x",
@@ -284,7 +300,7 @@ test("a generation remembers what it replaced that was not what had been pushed"
     drifted: new Set(["edited", "gone", "folder"]),
   });
   const text = operationLines(p, NEW, { confirmSeconds: 0, keep: 10, meta: {} });
-  const meta = text.split("\n").filter((l) => l.startsWith("meta\t"));
+  const meta = text.split("\n").filter((l) => l.startsWith("meta\tdrifted"));
   assert.deepEqual(meta, ["meta\tdrifted\tedited", "meta\tdrifted\tgone"]);
 });
 

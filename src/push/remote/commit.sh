@@ -138,6 +138,7 @@ prepare() { # SESSION
     cp -- "$stage/manifest.json" "$folder/manifest.json" &&
       owned_after >"$folder/paths" && write_added >"$folder/added" && write_changes >"$folder/changes" || return 1
     : >"$folder/actions"
+    if ((${#PLANNED[@]} > 0)); then printf '%s\n' "${PLANNED[@]}"; fi >"$folder/plan"
     if ((${#TOUCHED[@]} > 0)); then printf '%s\n' "${TOUCHED[@]}"; fi >"$folder/touched"
     {
       printf '%s\n' "number=$NEW_N" "id=$NEW_ID" "previous=$GEN" "previous_id=$GEN_ID" "time=$EPOCHSECONDS" \

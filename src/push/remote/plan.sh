@@ -3,7 +3,7 @@
 # order paths change. Changes nothing; refuses before anything is touched. Must not know how changes are made.
 
 EXPECT='' NEW_N='' NEW_ID='' KEEP=10 CONFIRM=0
-declare -a META=() APPLY=()
+declare -a META=() APPLY=() PLANNED=()
 # Operations as asked: path to its attributes "mode TAB owner TAB group", in the order of arrival.
 declare -a PUTS=() DIRS=() ATTRS=() DELS=() RMDIRS=()
 # Live files that stay as someone else wrote them; what they are now is kept with the generation that takes them.
@@ -72,6 +72,13 @@ read_operations() {
           return 1
         fi
         META+=("${rest%%"$TAB"*}=${rest#*"$TAB"}")
+        ;;
+      plan)
+        if [[ $rest == *[[:cntrl:]]* ]]; then
+          refuse_line "$line"
+          return 1
+        fi
+        PLANNED+=("$rest")
         ;;
       keep) KEEP=$rest ;;
       confirm) CONFIRM=$rest ;;

@@ -7,6 +7,8 @@ import { printable, type Result } from "../diagnostics.ts";
 import type { Machine } from "../project/project.ts";
 import { sshTarget } from "../push/session.ts";
 import { connect } from "../push/ssh/connect.ts";
+import { readSshSettings } from "../push/ssh/ssh-config.ts";
+import { rememberingTool } from "../push/ssh/tool.ts";
 import type { ConnectOptions, Transport } from "../push/transport.ts";
 import type { ParsedArguments } from "./commands.ts";
 
@@ -30,6 +32,7 @@ export function connectOptions(args: ParsedArguments): ConnectOptions | string {
   return {
     acceptNew: args.flag("accept-new"),
     timeoutMs: seconds * 1000,
+    run: rememberingTool(),
     env: process.env,
     ...(client === undefined ? {} : { client }),
     ...(configFile === undefined ? {} : { configFile }),
@@ -59,6 +62,12 @@ export function confirmSeconds(args: ParsedArguments): number | string {
   }
   // The remote program takes no more than an hour.
   return wholeNumber(args, "confirm-seconds", CONFIRM_SECONDS, 3600);
+}
+
+/** Has `ssh -G` asked what connecting will need, while there is other work to do. */
+export function foreseeConnection(machine: Machine, options: ConnectOptions): void {
+  // Whoever connects hears how it ends.
+  readSshSettings(sshTarget(machine), options).catch(() => {});
 }
 
 /** Opens a machine's connection. */

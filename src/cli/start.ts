@@ -15,7 +15,10 @@ import { EXIT } from "./exit.ts";
 import { refuseUsage } from "./help.ts";
 import { type BuiltMachine, buildMachines, findMachines, type NamedMachines } from "./machines.ts";
 import { printDiagnostics, refuse } from "./print.ts";
-import { connectOptions, connectTo } from "./remote.ts";
+import { connectOptions, connectTo, foreseeConnection } from "./remote.ts";
+
+/** With more machines than this the wait for one \`ssh -G\` is not what takes the time. */
+const FORESEEN = 8;
 
 /** What was found out before any machine is asked. */
 export interface Start {
@@ -32,7 +35,7 @@ export interface BuiltStart extends Start {
 
 /** How a command looks at machines that it does not change. */
 export function lookOptions(args: ParsedArguments): SurveyOptions {
-  return { stage: false, takeOver: args.flag("take-over"), prunePackages: args.flag("prune-packages") };
+  return { takeOver: args.flag("take-over"), prunePackages: args.flag("prune-packages") };
 }
 
 /** Finds the machines that `patterns` name. A number: all was said already, and it is the exit code. */
@@ -44,7 +47,9 @@ export async function startOnMachines(
   const options = connectOptions(args);
   if (typeof options === "string") return refuseUsage(options, command);
   const named = await findMachines(args, patterns);
-  return named.ok ? { options, named: named.value } : refuse(named.problems);
+  if (!named.ok) return refuse(named.problems);
+  for (const machine of named.value.machines.slice(0, FORESEEN)) foreseeConnection(machine, options);
+  return { options, named: named.value };
 }
 
 /** The same, and builds their trees. */

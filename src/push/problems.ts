@@ -47,6 +47,8 @@ export type PushProblem =
       readonly seconds: number;
       readonly why: Diagnostic;
     }
+  /** A file of the built tree is no longer what its manifest says. */
+  | { readonly kind: "tree-changed"; readonly machine: string; readonly path: string }
   | {
       readonly kind: "interrupted";
       readonly machine: string;
@@ -165,6 +167,11 @@ export function describe(p: PushProblem): Diagnostic {
       });
     case "interrupted":
       return describeInterrupted(p);
+    case "tree-changed":
+      return problem("tree-changed", `\`${p.path}\` changed since it was built`, {
+        notes: [`it is a file of the tree of machine \`${p.machine}\``, "nothing on the machine changed"],
+        help: "push again: it builds first; edit layers, never what is built from them",
+      });
     case "no-generation":
       return problem(
         "no-generation",
@@ -310,6 +317,19 @@ function describeRemote(p: Extract<PushProblem, { kind: "remote" }>): Diagnostic
       );
     case "stage-incomplete":
       return word(`a staged file did not arrive ${on}: ${p.detail}`, "push again");
+    case "parcel-damaged":
+      return word(`what was sent did not arrive whole ${on}: ${p.detail}`, "push again");
+    case "parcel-failed":
+      // The same words as where rsync stages.
+      return /no space|quota/i.test(p.detail)
+        ? problem("disk-full", `no space is left ${on} under ${TREE_ROOT}`, {
+            notes: [p.detail, ...(LEFT[p.done] ? [LEFT[p.done] as string] : [])],
+            help: `make room in ${TREE_ROOT} there, then push again`,
+          })
+        : word(
+            `what was sent could not be staged ${on}: ${p.detail}`,
+            "correct what it says, then push again",
+          );
     case "confirm-pending":
       return word(
         `an earlier push to machine \`${p.machine}\` still waits for its confirmation (generation ${p.detail.split(" ")[0]})`,

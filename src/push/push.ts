@@ -4,24 +4,21 @@
  */
 import { readFileSync } from "node:fs";
 import { performance } from "node:perf_hooks";
-import { setTimeout as sleep } from "node:timers/promises";
 import { isUnitText } from "../build/tree-view.ts";
 import type { Diagnostic, Result } from "../diagnostics.ts";
 import { failure, success } from "../diagnostics.ts";
-import type { AbsPath, RelPath } from "../paths.ts";
+import { Confirmation } from "./confirmation.ts";
 import { unlessInterrupted } from "./interruption.ts";
 import type { KnownTrees } from "./known-trees.ts";
 import { type CommitSettings, operationLines, stagedPaths } from "./operations.ts";
 import { installPackages, removePackages } from "./packages.ts";
-import { isEmpty, type PushPlan } from "./plan.ts";
+import { isEmpty } from "./plan.ts";
 import { describe } from "./problems.ts";
 import type { OnPushEvent, PushOutcome } from "./push-event.ts";
 import type { RemoteRecord } from "./records.ts";
-import { sendFiles } from "./rsync.ts";
-import { callRemote, type RemoteAnswer, refusalOf, STATE } from "./session.ts";
-import { shellWord } from "./shell-word.ts";
-import { asRoot, needsSudo } from "./sudo.ts";
-import { dropStage, type Survey, surveyMachine, type WantedTree } from "./survey.ts";
+import { type CallOptions, callRemote, type RemoteAnswer } from "./session.ts";
+import { type BuiltTree, type StageFiles, stageBuilt } from "./staging.ts";
+import { type Survey, surveyMachine } from "./survey.ts";
 import type { Transport } from "./transport.ts";
 
 export interface PushSettings extends CommitSettings {
@@ -41,48 +38,69 @@ export interface PushSettings extends CommitSettings {
   readonly repository: string | undefined;
 }
 
-/** How files get into the stage folder. */
-export type StageFiles = (
-  plan: PushPlan,
-  session: string,
-  paths: readonly RelPath[],
-) => Promise<Result<{ readonly bytes: number }>>;
-
-/** Pushes a tree that was built here. */
+/**
+ * Pushes a tree that was built here. A connection that is lost before anything changes is opened anew, once, and the
+ * push starts over with another look at the machine; later nothing is tried again.
+ */
 export async function pushTree(
   transport: Transport,
   machine: string,
-  wanted: WantedTree & { readonly folder: AbsPath; readonly manifestFile: AbsPath },
+  wanted: BuiltTree,
   known: KnownTrees,
   settings: PushSettings,
   onEvent: OnPushEvent,
 ): Promise<Result<PushOutcome>> {
+  const progress = atTheStart();
+  const first = await pushOnce(transport, machine, wanted, known, settings, onEvent, progress);
+  if (
+    settings.signal?.aborted ||
+    first.ok ||
+    progress.changing ||
+    !first.problems.some((p) => p.code === "ssh-lost")
+  )
+    return first;
+  onEvent({ kind: "note", text: "the connection was lost before anything changed; trying once more" });
+  const again = await settings.reconnect();
+  if (!again.ok) return again;
+  try {
+    return await pushOnce(again.value, machine, wanted, known, settings, onEvent, progress);
+  } finally {
+    await again.value.close();
+  }
+}
+
+/** How far a push has come. */
+interface Progress {
+  /** A commit is on its way; one that is then left alone still needs its stage. */
+  sending: boolean;
+  /** The machine may have begun to change: from here on a lost connection is told, not mended. */
+  changing: boolean;
+}
+
+function atTheStart(): Progress {
+  return { sending: false, changing: false };
+}
+
+async function pushOnce(
+  transport: Transport,
+  machine: string,
+  wanted: BuiltTree,
+  known: KnownTrees,
+  settings: PushSettings,
+  onEvent: OnPushEvent,
+  progress: Progress,
+): Promise<Result<PushOutcome>> {
   const startedAt = performance.now();
-  const { takeOver, repository, prunePackages = false } = settings;
-  const look = { stage: true, takeOver, repository, prunePackages };
-  const looking = surveyMachine(transport, machine, wanted, known, onEvent, look);
-  const survey = await unlessInterrupted(settings.signal, unchanged(machine), () => looking);
-  if (settings.signal?.aborted) await Promise.race([dropLater(transport, machine, looking), sleep(1000)]);
+  const { takeOver, repository, prunePackages = false, signal } = settings;
+  const survey = await unlessInterrupted(signal, unchanged(machine), () =>
+    surveyMachine(transport, machine, wanted, known, onEvent, { takeOver, repository, prunePackages }),
+  );
   if (!survey.ok) return survey;
   if (settings.onPlan && !isEmpty(survey.value.plan)) await settings.onPlan(survey.value);
   const manifestText = readFileSync(wanted.manifestFile, "utf8");
-  const stage: StageFiles = async (_plan, session, paths) => {
-    const folder = `${STATE}/stage/${session}`;
-    const [files, manifest] = await Promise.all([
-      sendFiles(transport, {
-        sourceRoot: wanted.folder,
-        files: paths,
-        destination: `${folder}/tree`,
-        sudo: needsSudo(transport),
-        deltaFrom: "/usr/local",
-      }),
-      sendManifest(transport, machine, `${folder}/manifest.json`, manifestText),
-    ]);
-    if (!files.ok) return files;
-    if (!manifest.ok) return manifest;
-    return success({ bytes: files.value.bytesSent });
-  };
-  const outcome = await carryOut(transport, machine, survey.value, stage, settings, onEvent, startedAt);
+  const stage = stageBuilt(transport, machine, wanted, manifestText);
+  const { value } = survey;
+  const outcome = await carryOut(transport, machine, value, stage, settings, onEvent, startedAt, progress);
   if (outcome.ok) {
     known.rememberManifest(manifestText);
     known.rememberSeen(machine, wanted.id);
@@ -91,16 +109,6 @@ export async function pushTree(
     }
   }
   return outcome;
-}
-
-/** A survey that nobody waits for any longer may have made a stage. */
-async function dropLater(
-  transport: Transport,
-  machine: string,
-  looking: Promise<Result<Survey>>,
-): Promise<void> {
-  const survey = await looking;
-  if (survey.ok && survey.value.staged) await dropStage(transport, machine, survey.value.session);
 }
 
 function unchanged(machine: string): () => Diagnostic {
@@ -116,50 +124,16 @@ export async function carryOut(
   settings: PushSettings,
   onEvent: OnPushEvent,
   startedAt: number,
+  progress: Progress = atTheStart(),
 ): Promise<Result<PushOutcome>> {
-  const begin = async (): Promise<Result<unknown>> =>
-    survey.staged ? success(undefined) : callRemote(transport, machine, "stage-begin", [survey.session]);
-  let used = survey.staged;
-  const stageBegun: StageFiles = async (plan, session, paths) => {
-    const begun = await begin();
-    used = true;
-    return begun.ok ? stage(plan, session, paths) : begun;
-  };
-  let sent = false;
-  const outcome = await commitPlan(
-    transport,
-    machine,
-    survey,
-    stageBegun,
-    settings,
-    (event) => {
-      sent ||= event.kind === "committing";
-      onEvent(event);
-    },
-    startedAt,
-  );
-  const committed = outcome.ok && outcome.value.generation > (survey.plan.from?.number ?? 0);
-  // A commit that was left alone still needs its stage.
-  const leftAlone = sent && settings.signal?.aborted === true;
-  if (used && !committed && !leftAlone) await dropStage(transport, machine, survey.session);
-  return outcome;
-}
-
-async function commitPlan(
-  transport: Transport,
-  machine: string,
-  { plan, session }: Survey,
-  stage: StageFiles,
-  settings: PushSettings,
-  onEvent: OnPushEvent,
-  startedAt: number,
-): Promise<Result<PushOutcome>> {
+  const { plan, session } = survey;
   const number = plan.from?.number ?? 0;
-  const { signal, confirmSeconds: seconds } = settings;
+  const { signal } = settings;
   if (isEmpty(plan))
     return success({ plan, changed: false, generation: number, totalMs: performance.now() - startedAt });
   if (signal?.aborted) return failure(unchanged(machine)());
 
+  progress.changing = plan.packages.length > 0;
   const installed = await installPackages(transport, machine, plan, onEvent);
   if (!installed.ok) return installed;
   const end = async (generation: number): Promise<Result<PushOutcome>> => {
@@ -170,101 +144,76 @@ async function commitPlan(
   };
   if (plan.files.length + plan.taken.length === 0 && plan.from?.id === plan.to) {
     if (plan.pending) {
-      const applied = await callAndReport(transport, machine, "apply", [], undefined, onEvent);
+      progress.changing = true;
+      const applied = await callAndReport(transport, machine, "apply", [], {}, onEvent);
       if (!applied.ok) return applied;
     }
     return end(number);
   }
+  const committed = await stageAndCommit(transport, machine, survey, stage, settings, onEvent, progress);
+  if (committed.ok) return end(number + 1);
+  // Whether it works changes nothing: a later push would do it after an hour.
+  if (!(progress.sending && signal?.aborted))
+    await callRemote(transport, machine, "stage-drop", [session], { timeoutMs: 5000 });
+  return committed;
+}
 
+async function stageAndCommit(
+  transport: Transport,
+  machine: string,
+  { plan, session }: Survey,
+  stage: StageFiles,
+  settings: PushSettings,
+  onEvent: OnPushEvent,
+  progress: Progress,
+): Promise<Result<void>> {
+  const number = (plan.from?.number ?? 0) + 1;
+  const { confirmSeconds: seconds, signal } = settings;
   const stagedAt = performance.now();
-  const paths = stagedPaths(plan.files).map((f) => f.path);
-  const staged = await unlessInterrupted(signal, unchanged(machine), () => stage(plan, session, paths));
+  const begin = () => callRemote(transport, machine, "stage-begin", [session]);
+  const staged = await unlessInterrupted(signal, unchanged(machine), () => stage(plan, session, begin));
   if (!staged.ok) return staged;
-  onEvent({
-    kind: "staged",
-    files: paths.length,
-    bytes: staged.value.bytes,
-    ms: performance.now() - stagedAt,
-  });
+  const { bytes, parcel } = staged.value;
+  const files = stagedPaths(plan.files).length;
+  const tellStaged = (): void => onEvent({ kind: "staged", files, bytes, ms: performance.now() - stagedAt });
 
   const { repository } = settings;
   const meta = repository === undefined ? settings.meta : { ...settings.meta, repository };
   const lines = operationLines(plan, plan.to, { ...settings, meta });
+  const confirmation = new Confirmation(machine, number, settings);
+  const args = [session, settings.who];
+  if (parcel) args.push(String(parcel.bytes.length), parcel.sha256);
+  else tellStaged();
   if (signal?.aborted) return failure(unchanged(machine)());
-  const stopped = (done: boolean) => (): Diagnostic =>
-    describe({ kind: "interrupted", machine, commit: { number: number + 1, seconds, committed: done } });
-  onEvent({ kind: "committing", number: number + 1 });
+  const stopped = (committed: boolean) => (): Diagnostic =>
+    describe({ kind: "interrupted", machine, commit: { number, seconds, committed } });
+  onEvent({ kind: "committing", number });
+  // Before all of a parcel has arrived there the commit does not begin.
+  progress.changing ||= parcel === undefined;
+  const options: CallOptions = {
+    data: parcel ? Buffer.concat([parcel.bytes, Buffer.from(lines)]) : lines,
+    onRecord: ({ name, fields: [step] }) => {
+      if (name !== "step") return;
+      if (step === "receive") {
+        progress.changing = true;
+        if (parcel) tellStaged();
+      } else if (step === "applied" && seconds > 0) confirmation.begin();
+    },
+  };
+  progress.sending = true;
   const committed = await unlessInterrupted(signal, stopped(false), () =>
-    callAndReport(transport, machine, "commit", [session, settings.who], lines, onEvent),
+    callAndReport(transport, machine, "commit", args, options, onEvent),
   );
   if (!committed.ok) {
+    confirmation.drop();
+    if (!progress.changing) return committed;
     return failure(
       ...committed.problems.map((why) =>
-        why.code === "ssh-lost"
-          ? describe({ kind: "lost-in-commit", number: number + 1, seconds, why })
-          : why,
+        why.code === "ssh-lost" ? describe({ kind: "lost-in-commit", number, seconds, why }) : why,
       ),
     );
   }
-  if (seconds > 0) {
-    const confirmed = await confirm(machine, number + 1, settings, onEvent, stopped(true));
-    if (!confirmed.ok) return confirmed;
-  }
-  return end(number + 1);
-}
-
-async function sendManifest(
-  transport: Transport,
-  machine: string,
-  file: string,
-  text: string,
-): Promise<Result<void>> {
-  const root = asRoot(transport);
-  const line = [...root.words, "sh", "-c", shellWord(`cat >${shellWord(file)}`)].join(" ");
-  const stdin = root.input + text;
-  const result = await transport.exec(line, { stdin, maxStdoutBytes: 1024, timeoutMs: 120_000 });
-  if (!result.ok) return result;
-  if (result.value.status === 0) return success(undefined);
-  const detail = result.value.stderr.trim().split("\n").at(-1) ?? "";
-  return failure(
-    describe({
-      kind: "remote",
-      machine,
-      verb: "stage",
-      done: "failed-unchanged",
-      code: "commit-refused",
-      detail,
-      more: [],
-    }),
-  );
-}
-
-/** Only a connection made after the change proves that the next one is possible, too. */
-async function confirm(
-  machine: string,
-  number: number,
-  settings: PushSettings,
-  onEvent: OnPushEvent,
-  stopped: () => Diagnostic,
-): Promise<Result<void>> {
-  const startedAt = performance.now();
-  const refused = (why: Diagnostic): Result<void> =>
-    failure(describe({ kind: "not-confirmed", machine, number, seconds: settings.confirmSeconds, why }));
-  const fresh = await unlessInterrupted(settings.signal, stopped, settings.reconnect);
-  if (!fresh.ok) {
-    const [why] = fresh.problems;
-    return why?.code === "interrupted" ? fresh : refused(why as Diagnostic);
-  }
-  // From here on the answer is awaited: whether the generation stays must be known.
-  try {
-    const answer = await callRemote(fresh.value, machine, "confirm", [String(number)], { timeoutMs: 20_000 });
-    if (!answer.ok) return refused(answer.problems[0] as Diagnostic);
-    if (answer.value.done !== "ok") return failure(refusalOf(machine, "confirm", answer.value));
-  } finally {
-    await fresh.value.close();
-  }
-  onEvent({ kind: "confirmed", ms: performance.now() - startedAt });
-  return success(undefined);
+  return seconds > 0 ? confirmation.confirm(onEvent, stopped(true)) : success(undefined);
 }
 
 /** Runs a verb that changes something; each record becomes an event as it comes. */
@@ -273,15 +222,14 @@ async function callAndReport(
   machine: string,
   verb: string,
   args: readonly string[],
-  data: string | undefined,
+  options: CallOptions,
   onEvent: OnPushEvent,
 ): Promise<Result<RemoteAnswer>> {
   const startedAt = performance.now();
-  const output: string[] = [];
   const answer = await callRemote(transport, machine, verb, args, {
-    ...(data === undefined ? {} : { data }),
+    ...options,
     onRecord: (record) => {
-      if (record.name === "out") output.push(record.fields.join(" "));
+      options.onRecord?.(record);
       const event = eventOf(record, performance.now() - startedAt);
       if (event) onEvent(event);
     },

@@ -9,12 +9,14 @@ import type { Result } from "../diagnostics.ts";
 import { failure, success } from "../diagnostics.ts";
 import type { AbsPath, FileHash, RelPath } from "../paths.ts";
 import type { KnownTrees } from "./known-trees.ts";
+import { stagedPaths } from "./operations.ts";
 import { describe } from "./problems.ts";
-import { carryOut, type PushSettings, type StageFiles } from "./push.ts";
+import { carryOut, type PushSettings } from "./push.ts";
 import type { OnPushEvent, PushOutcome } from "./push-event.ts";
 import type { RollbackTarget } from "./rollback-target.ts";
 import { sendFiles } from "./rsync.ts";
 import { callRemote, refusalOf, STATE } from "./session.ts";
+import type { StageFiles } from "./staging.ts";
 import { needsSudo } from "./sudo.ts";
 import { LOOK_ONLY, type Survey, surveyMachine } from "./survey.ts";
 import type { Transport } from "./transport.ts";
@@ -61,11 +63,11 @@ export async function rollBack(
   onEvent: OnPushEvent,
   startedAt: number = performance.now(),
 ): Promise<Result<PushOutcome>> {
-  const stage: StageFiles = async (_plan, session, paths) => {
+  const stage: StageFiles = async (plan, session, begin) => {
     const lines: string[] = [];
     const fromHere: RelPath[] = [];
     let folder: AbsPath | undefined;
-    for (const path of paths) {
+    for (const { path } of stagedPaths(plan.files)) {
       const n = target.keptIn.get(path);
       if (n === undefined) {
         // Only drift leads here: the path is the same in both trees, and someone changed it on the machine.
@@ -89,6 +91,8 @@ export async function rollBack(
       }
       lines.push(`${n}\t${path}\n`);
     }
+    const begun = await begin();
+    if (!begun.ok) return begun;
     const copied = await callRemote(transport, machine, "stage-from-generations", [session], {
       data: lines.join(""),
     });

@@ -14,7 +14,7 @@ import { asRoot, unlockSudo, wantsPassword } from "./sudo.ts";
 import type { SshTarget, Transport } from "./transport.ts";
 
 export interface CallOptions {
-  readonly data?: string;
+  readonly data?: string | Buffer;
   readonly onRecord?: (record: RemoteRecord) => void;
   readonly timeoutMs?: number;
 }
@@ -86,7 +86,7 @@ async function callOnce(
   ];
   const reader = new RecordReader();
   const result = await transport.exec([...root.words, ...words.map(shellWord)].join(" "), {
-    stdin: root.input + program + (options.data ?? ""),
+    stdin: Buffer.concat([Buffer.from(root.input + program), Buffer.from(options.data ?? "")]),
     maxStdoutBytes: MAX_ANSWER_BYTES,
     ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
     ...(options.onRecord

@@ -40,14 +40,11 @@ export interface Survey {
   readonly probe: Probe;
   /** The tree that the machine has now; undefined: none. */
   readonly before: Manifest | undefined;
+  /** A name for the stage folder of the push that follows. */
   readonly session: string;
-  /** The stage folder stands already. */
-  readonly staged: boolean;
 }
 
 export interface SurveyOptions {
-  /** Have the probe make the stage folder where changes are to be expected: it spares a round trip. */
-  readonly stage: boolean;
   /** Packages that labctl installed and no layer asks for any longer shall go. Undefined: they stay. */
   readonly prunePackages?: boolean;
   /** Files in the way, and a machine that carries another machine's tree, are no refusal. */
@@ -57,7 +54,7 @@ export interface SurveyOptions {
 }
 
 /** Looks, and refuses what push would refuse. */
-export const LOOK_ONLY: SurveyOptions = { stage: false, takeOver: false };
+export const LOOK_ONLY: SurveyOptions = { takeOver: false };
 
 /** `before` of the machine's generation as far as this host knows it. */
 interface Before {
@@ -65,7 +62,7 @@ interface Before {
   readonly manifest: Manifest | undefined;
 }
 
-/** Makes the plan over an open connection. Changes nothing on the machine but, if asked, an empty stage folder. */
+/** Makes the plan over an open connection. Changes nothing on the machine, but ends what was interrupted before. */
 export async function surveyMachine(
   transport: Transport,
   machine: string,
@@ -73,28 +70,6 @@ export async function surveyMachine(
   known: KnownTrees,
   onEvent: OnPushEvent,
   options: SurveyOptions,
-): Promise<Result<Survey>> {
-  const session = newSessionName();
-  const staged = options.stage && known.lastSeen(machine) !== wanted.id;
-  const survey = await look(transport, machine, wanted, known, onEvent, options, session, staged);
-  if (!survey.ok && staged) await dropStage(transport, machine, session);
-  return survey;
-}
-
-/** Whether it works changes nothing: a later push would do it after an hour. */
-export async function dropStage(transport: Transport, machine: string, session: string): Promise<void> {
-  await callRemote(transport, machine, "stage-drop", [session], { timeoutMs: 5000 });
-}
-
-async function look(
-  transport: Transport,
-  machine: string,
-  wanted: WantedTree,
-  known: KnownTrees,
-  onEvent: OnPushEvent,
-  options: SurveyOptions,
-  session: string,
-  staged: boolean,
 ): Promise<Result<Survey>> {
   const startedAt = performance.now();
   const builtTexts = wanted.folder
@@ -117,7 +92,6 @@ async function look(
     transport,
     machine,
     wanted,
-    staged ? session : undefined,
     before.manifest ? before.id : undefined,
     asked,
   );
@@ -169,7 +143,7 @@ async function look(
   const now = ask();
   if (now.some((unit) => !asked.includes(unit))) {
     asked = now;
-    const again = await probeMachine(transport, machine, wanted, undefined, probe.generation?.id, asked);
+    const again = await probeMachine(transport, machine, wanted, probe.generation?.id, asked);
     if (!again.ok) return again;
     if (again.value.generation?.id !== probe.generation?.id) {
       return failure(
@@ -202,7 +176,7 @@ async function look(
     settled: settled.value,
   });
   onEvent({ kind: "planned", plan, failedUnits: probe.failedUnits, ms: performance.now() - startedAt });
-  return success({ plan, probe, before: before.manifest, session, staged });
+  return success({ plan, probe, before: before.manifest, session: newSessionName() });
 }
 
 function unitsToAsk(
@@ -219,7 +193,6 @@ async function probeMachine(
   transport: Transport,
   machine: string,
   wanted: WantedTree,
-  session: string | undefined,
   knownId: GenerationId | undefined,
   units: readonly string[],
 ): Promise<Result<Probe>> {
@@ -230,8 +203,7 @@ async function probeMachine(
     .map((l) => `${l}\n`)
     .join("");
   // Any other id makes the machine send its manifest.
-  const stage = session === undefined ? [] : ["--stage", session];
-  const args = [...stage, "--manifest-unless", knownId ?? "none", "--stdin"];
+  const args = ["--manifest-unless", knownId ?? "none", "--stdin"];
   const answer = await callRemote(transport, machine, "probe", args, { data, timeoutMs: 60_000 });
   if (!answer.ok) return answer;
   const [first] = answer.value.problems;

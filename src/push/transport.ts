@@ -4,6 +4,7 @@
  */
 import type { Duplex, Readable } from "node:stream";
 import type { Result } from "../diagnostics.ts";
+import type { RunTool } from "./ssh/tool.ts";
 
 /** `builtin`: ssh2. `openssh`: the system's `ssh`, for what the built-in one can't do (certificates, ProxyCommand …). */
 export type SshClient = "builtin" | "openssh";
@@ -34,6 +35,8 @@ export interface ConnectOptions {
   readonly client?: SshClient;
   /** `ssh -F`: another configuration file instead of the user's. Undefined: the user's and the system's. */
   readonly configFile?: string;
+  /** How `ssh -G` is run. Undefined: anew each time. */
+  readonly run?: RunTool;
   /** How `ssh` and friends find agent, home and so on. */
   readonly env: Readonly<Record<string, string | undefined>>;
 }

@@ -83,7 +83,7 @@ function buildElsewhere(name: string, program: string, env: Record<string, strin
 function assertEnablesNginx(tree: string): void {
   const link = join(tree, "lib/systemd/system/multi-user.target.wants/nginx.service");
   assert.equal(readlinkSync(link), "/lib/systemd/system/nginx.service");
-  assert.equal(lstatSync(join(tree, "libexec/web/listen-ipv6")).mode & 0o777, 0o755);
+  assert.equal(lstatSync(join(tree, "libexec/web/prepare")).mode & 0o777, 0o755);
 }
 
 test("`npx labctl` runs in a clone without a build step of its own", () => {

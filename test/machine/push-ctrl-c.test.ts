@@ -10,6 +10,7 @@ await enterNamespaces(import.meta.url);
 const theBed = sharedBed();
 
 const SLOW = "machines/demo/lib/systemd/system/slow.service";
+const BIG = "machines/demo/opt/big";
 
 let prepared: Promise<{ lab: Lab; machine: Machine }> | undefined;
 
@@ -66,7 +67,8 @@ async function settle(): Promise<void> {
 test("before the commit: nothing changed, and no stage stays behind", async () => {
   const { lab, machine } = await theMachine();
   const tree = await liveContents(machine);
-  lab.write({ [SLOW]: slow(1) });
+  // Big enough for rsync: a small change set is a part of the commit.
+  lab.write({ [SLOW]: slow(1), [BIG]: "big\n".repeat(100_000) });
   await inside(
     machine,
     "mv /usr/bin/rsync /usr/bin/rsync.off; printf '#!/bin/sh\\nsleep 5\\n' >/usr/bin/rsync; chmod +x /usr/bin/rsync",
@@ -74,6 +76,7 @@ test("before the commit: nothing changed, and no stage stays behind", async () =
   const said = await interrupted(() => there("pgrep -x rsync >/dev/null")).finally(() =>
     inside(machine, "mv /usr/bin/rsync.off /usr/bin/rsync"),
   );
+  lab.remove(BIG);
   assert.equal(
     said.stderr,
     "error[interrupted] stopped before anything on machine `demo` changed\n  help: run the same command again\n",

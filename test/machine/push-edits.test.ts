@@ -123,8 +123,8 @@ const EDITS: readonly Edit[] = [
   },
   {
     name: "a program that a unit runs before it starts: restart",
-    edit: (lab) => lab.edit("layers/web/libexec/web/listen-ipv6", "set -eu\n", "set -eu\n:\n"),
-    files: ["changed libexec/web/listen-ipv6"],
+    edit: (lab) => lab.edit("layers/web/libexec/web/prepare", "set -eu\n", "set -eu\n:\n"),
+    files: ["changed libexec/web/prepare"],
     units: ["restart nginx.service"],
   },
   {
@@ -273,7 +273,7 @@ const EDITS: readonly Edit[] = [
       "removed lib/labctl/check.d/web",
       "removed lib/systemd/system/multi-user.target.wants/nginx.service",
       "removed lib/systemd/system/nginx.service.d/10-sandbox.conf",
-      "removed libexec/web/listen-ipv6",
+      "removed libexec/web/prepare",
       "removed opt/nginx/conf/main.nginx",
       "removed opt/nginx/conf/sites.d/00-default.nginx",
       "removed opt/nginx/www/about.html",

@@ -1,6 +1,6 @@
 /** What the remote program runs after the renames, in which order, and what a failure among it undoes. */
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "node:test";
 import { newMachine, op, PROGRAM } from "./machine.ts";
@@ -160,17 +160,10 @@ test("actions that an interruption left pending are reported and can be run", (t
   assert.match(machine.run("probe").stdout, /^pending\tno$/m);
 });
 
-test("a probe of a machine never seen says so, and begins a private stage", (t) => {
+test("a probe of a machine never seen says so, and makes nothing there", (t) => {
   const machine = newMachine(t);
-  const answer = machine.run("probe", [
-    "--stage",
-    "abc",
-    "--package",
-    "bash",
-    "--package",
-    "no-such-package",
-    "x.service",
-  ]);
+  const asked = ["--package", "bash", "--package", "no-such-package", "x.service"];
+  const answer = machine.run("probe", asked);
   assert.equal(answer.done, "ok", answer.stderr);
   const has = (line: string): void =>
     assert.ok(answer.stdout.includes(`${line}\n`), `${line} in\n${answer.stdout}`);
@@ -185,7 +178,8 @@ test("a probe of a machine never seen says so, and begins a private stage", (t) 
     has(line);
   has("package\tno-such-package\tmissing");
   has("data\tunits\t48\nId=x.service\nActiveState=active\nSubState=running");
-  assert.equal(machine.state("stage/abc/operations"), undefined);
+  assert.deepEqual(machine.snapshot(), {});
+  assert.equal(existsSync(join(machine.root, ".labctl")), false);
 });
 
 test("the manifest comes along when the pusher does not know it", async (t) => {

@@ -234,7 +234,7 @@ apply() {
     run_units "$line" "${SELECTED[@]}" || return 1
     at "units-$line" || return 1
   done
-  STEP_US=${EPOCHREALTIME/./}
+  step applied
   run_checks "${checks[@]}" || any=1
   settle "${begun[@]}" || any=1
   while IFS= read -r unit; do

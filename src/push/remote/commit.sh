@@ -2,12 +2,16 @@
 # The remote program, part 6: the verb `commit`: lock, check, back up, write the journal, go forward, apply, check.
 # Up to the journal every failure leaves the tree as it was; after it the tree is the new one or the old one.
 
-# commit SESSION [WHO]: operations on standard input, staged files under stage/SESSION.
+# commit SESSION [WHO [BYTES SHA256]]: operations on standard input, after a parcel of that length with what is staged;
+# without one, staged files are under stage/SESSION.
 verb_commit() {
   local session=${1-} stage
   WHO=${2-$WHO}
   clean "$WHO"
   WHO=$REPLY
+  if [[ -n ${3-} ]] && valid_session "$session"; then
+    receive_parcel "$session" "$3" "${4-}" || finish failed-unchanged 1
+  fi
   if ! valid_session "$session" || [[ ! -d $STATE/stage/$session/tree ]]; then
     problem no-stage "$session"
     finish failed-unchanged 1

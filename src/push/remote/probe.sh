@@ -7,13 +7,12 @@ UNIT_PROPERTIES=Id,Names,LoadState,ActiveState,SubState,UnitFileState,CanReload,
 # data NAME TEXT: a length in bytes, then that many bytes and a newline, so no byte of the text can end the record.
 data() { printf 'data\t%s\t%d\n%s\n' "$1" "${#2}" "$2"; }
 
-# probe [--stage SESSION] [--manifest-unless ID] [--package NAME]... [--stdin] [UNIT-OR-PATTERN]...
+# probe [--manifest-unless ID] [--package NAME]... [--stdin] [UNIT-OR-PATTERN]...
 verb_probe() {
-  local session='' known='' text line path
+  local known='' text line path
   local -a units=() packages=() lines=()
   while (($# > 0)); do
     case $1 in
-      --stage) session=${2-}; shift ;;
       --manifest-unless) known=${2-}; shift ;;
       --package) packages+=("${2-}"); shift ;;
       --stdin)
@@ -57,7 +56,7 @@ verb_probe() {
   record generation "$GEN" "$GEN_ID"
   probe_repository
   probe_state
-  probe_writable "$session"
+  probe_writable
   if type -P rsync >/dev/null; then record rsync yes; else record rsync no; fi
 
   local blocks='' size='' word
@@ -102,14 +101,13 @@ probe_state() {
   if read_undo; then record undo "$UNDO_N" "$UNDO_LEFT"; else record undo no; fi
 }
 
-probe_writable() { # SESSION or empty
+probe_writable() {
   local place=$STATE why
   [[ -d $STATE ]] || place=$ROOT
   if [[ ! -d $place ]]; then
     why='no such folder'
   elif [[ -w $place ]]; then
     record writable yes
-    [[ -z $1 ]] || begin_stage "$1"
     return
   elif ((EUID == 0)); then
     why='read-only file system'

@@ -7,6 +7,7 @@ declare const LABCTL_REMOTE_PARTS: Readonly<Record<string, string>>;
 const LOOKING = ["prelude", "state", "probe", "main"];
 /** What a few verbs need besides `prelude` and `main`, who are not worth the whole text. */
 const FEW: Readonly<Record<string, readonly string[]>> = {
+  confirm: ["state", "undo"],
   contents: ["state", "contents"],
   "install-packages": ["packages"],
   "remove-packages": ["packages"],
@@ -20,6 +21,7 @@ const ALL = [
   "journal",
   "apply",
   "undo",
+  "parcel",
   "commit",
   "generations",
   "main",

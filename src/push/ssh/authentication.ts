@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises";
 import type { AgentAuthMethod, ParsedKey, SignCallback, SigningRequestOptions } from "ssh2";
 import ssh2 from "ssh2";
 import { listAgentKeys } from "./agent.ts";
+import { LOCKED_KEY } from "./problems.ts";
 import {
   describeKey,
   fingerprint,
@@ -45,10 +46,6 @@ interface FileKey {
 }
 
 const PASSPHRASE_TRIES = 3;
-
-/** Why a key is skipped that nobody can unlock. */
-export const LOCKED_KEY =
-  "the key is encrypted and there is no terminal to ask for its passphrase on; load it with ssh-add";
 
 /**
  * Collects the keys for a host: those of machine.ini first, then the agent's (those that the configuration names

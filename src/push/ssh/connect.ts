@@ -6,8 +6,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Result } from "../../diagnostics.ts";
 import type { ConnectOptions, SshTarget, SudoAccess, Transport } from "../transport.ts";
 import type { ChannelTransport } from "./channels.ts";
-import { connectOpenSsh } from "./openssh-transport.ts";
-import { connectBuiltIn } from "./ssh2-transport.ts";
 
 /** Pauses before the second and the third attempt: a restarting sshd is back, a full MaxStartups has drained. */
 const PAUSES_MS = [150, 400];
@@ -24,7 +22,11 @@ const WORTH_ANOTHER = new Set(["ssh-refused", "ssh-handshake"]);
  */
 export async function connect(target: SshTarget, options: ConnectOptions): Promise<Result<Transport>> {
   const client = options.client ?? target.client ?? "builtin";
-  const connectOnce = client === "openssh" ? connectOpenSsh : connectBuiltIn;
+  // Loaded only now: ssh2 takes as long to load as Node.js itself.
+  const connectOnce =
+    client === "openssh"
+      ? (await import("./openssh-transport.ts")).connectOpenSsh
+      : (await import("./ssh2-transport.ts")).connectBuiltIn;
   const result = await connectPatiently(connectOnce, target, options);
   if (result.ok) result.value.sudo = sudoOf(result.value.label, options);
   return result;

@@ -9,6 +9,7 @@ import ssh2 from "ssh2";
 import { type Diagnostic, failure, type Result, success } from "../../diagnostics.ts";
 import type { ConnectOptions } from "../transport.ts";
 import { Authenticator, readCandidates } from "./authentication.ts";
+import { Deadline } from "./deadline.ts";
 import type { KnownHost } from "./host-keys.ts";
 import { judgeHostKey, orderAlgorithms, readKnownHost, rememberHostKey } from "./host-keys.ts";
 import { describeProblem, type SshProblem } from "./problems.ts";
@@ -27,42 +28,6 @@ export interface Hop {
   lostBecause(): string | undefined;
   /** Calls back once when the connection is gone, at once if it is already; returns how to stop waiting. */
   onLost(listener: () => void): () => void;
-}
-
-/** Time left to connect; stands still while a person is being asked. */
-export class Deadline {
-  #leftMs: number;
-  #since = Date.now();
-  #paused = 0;
-  #timer: NodeJS.Timeout | undefined;
-  readonly #expired: () => void;
-
-  constructor(timeoutMs: number, expired: () => void) {
-    this.#leftMs = timeoutMs;
-    this.#expired = expired;
-    this.#timer = setTimeout(expired, timeoutMs);
-  }
-
-  /** Waits for a person's answer off the clock. */
-  async pause<T>(ask: () => Promise<T>): Promise<T> {
-    if (this.#paused++ === 0 && this.#timer) {
-      clearTimeout(this.#timer);
-      this.#leftMs -= Date.now() - this.#since;
-    }
-    try {
-      return await ask();
-    } finally {
-      if (--this.#paused === 0 && this.#timer) {
-        this.#since = Date.now();
-        this.#timer = setTimeout(this.#expired, Math.max(0, this.#leftMs));
-      }
-    }
-  }
-
-  end(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-  }
 }
 
 /**
@@ -119,13 +84,16 @@ class Attempt {
 
   async #connect(deadline: Deadline): Promise<void> {
     const { askSecret } = this.#options;
-    const [known, candidates] = await Promise.all([
+    // The machine gets its greeting ready meanwhile; it waits in the socket until someone reads.
+    const [known, candidates, socket] = await Promise.all([
       readKnownHost(this.#settings, this.#options.env),
       readCandidates(this.#settings, askSecret && ((prompt) => deadline.pause(() => askSecret(prompt)))),
+      this.#openSocket(),
     ]);
-    if (!known.ok) return this.#settle(known);
-    const socket = await this.#openSocket();
-    if (socket)
+    if (!known.ok) this.#settle(known);
+    else if (socket?.destroyed)
+      this.#fail({ kind: "handshake", ...this.#where, detail: "the machine closed the connection" });
+    else if (socket)
       this.#logIn(
         socket,
         known.value,

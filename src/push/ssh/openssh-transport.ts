@@ -7,14 +7,13 @@ import { rm } from "node:fs/promises";
 import { type Diagnostic, failure, type Result, success } from "../../diagnostics.ts";
 import type { ConnectOptions, SshTarget } from "../transport.ts";
 import { type AnswerPrompt, startAskpass } from "./askpass.ts";
-import { LOCKED_KEY } from "./authentication.ts";
 import { ChannelTransport } from "./channels.ts";
-import { Deadline } from "./hop.ts";
+import { Deadline } from "./deadline.ts";
 import { readKnownHost } from "./host-keys.ts";
 import { OpenSshLink } from "./openssh-link.ts";
 import { type ConnectFailure, type ConnectLog, judgeConnectLog, readConnectLog } from "./openssh-log.ts";
 import { Master, makeSocketFolder } from "./openssh-master.ts";
-import { describeProblem } from "./problems.ts";
+import { describeProblem, LOCKED_KEY } from "./problems.ts";
 import { readSshSettings, type SshSettings } from "./ssh-config.ts";
 
 /**

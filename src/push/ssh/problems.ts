@@ -13,6 +13,10 @@ interface KnownLine {
   readonly line: number;
 }
 
+/** Why a key is skipped that nobody can unlock. */
+export const LOCKED_KEY =
+  "the key is encrypted and there is no terminal to ask for its passphrase on; load it with ssh-add";
+
 /** `label` is `user@host:port`; `presented` is a host key as `TYPE SHA256:…`; `via` names the jump host that the attempt went through, undefined: none. */
 export type SshProblem =
   | { readonly kind: "tool-missing"; readonly tool: string }

@@ -1,0 +1,94 @@
+/**
+ * The proof that a machine can still be reached after a change: a fresh connection, made once units and triggers have
+ * run, by which the generation is confirmed after the checks. Must not know what was changed.
+ */
+import { performance } from "node:perf_hooks";
+import { type Diagnostic, failure, type Result, success } from "../diagnostics.ts";
+import { unlessInterrupted } from "./interruption.ts";
+import { describe } from "./problems.ts";
+import type { PushSettings } from "./push.ts";
+import type { OnPushEvent } from "./push-event.ts";
+import { callRemote, refusalOf } from "./session.ts";
+import type { Transport } from "./transport.ts";
+
+/**
+ * A connection that was begun longer ago than this when it is asked to confirm proves too little: a unit that counts
+ * as started may still be at work on the firewall. Then another one is made.
+ */
+const FRESH_MS = 250;
+/** An early connection that fails sooner is followed by another attempt. */
+const PATIENCE_MS = 3_000;
+
+export class Confirmation {
+  readonly #machine: string;
+  readonly #number: number;
+  readonly #settings: PushSettings;
+  #early: { readonly startedAt: number; readonly connection: Promise<Result<Transport>> } | undefined;
+
+  constructor(machine: string, number: number, settings: PushSettings) {
+    this.#machine = machine;
+    this.#number = number;
+    this.#settings = settings;
+  }
+
+  /** Units and triggers have run: connects while the machine's checks are at work. Never before that. */
+  begin(): void {
+    const connection = this.#settings.reconnect();
+    // Whoever waits for it hears of a bug; until then it is nobody's.
+    connection.catch(() => {});
+    this.#early = { startedAt: performance.now(), connection };
+  }
+
+  /** Nothing is to be confirmed after all. */
+  async drop(): Promise<void> {
+    const connection = await this.#early?.connection;
+    if (connection?.ok) await connection.value.close();
+  }
+
+  /**
+   * Confirms the generation. Problems: `not-confirmed`, `not-waiting`, and what a dead machine gives; `stopped` words
+   * an interruption while there is no connection yet.
+   */
+  async confirm(onEvent: OnPushEvent, stopped: () => Diagnostic): Promise<Result<void>> {
+    const startedAt = performance.now();
+    const { confirmSeconds: seconds } = this.#settings;
+    const [machine, number] = [this.#machine, this.#number];
+    const refused = (why: Diagnostic): Result<void> =>
+      failure(describe({ kind: "not-confirmed", machine, number, seconds, why }));
+    const fresh = await unlessInterrupted(
+      this.#settings.signal,
+      stopped,
+      async () => (await this.#earlyConnection(startedAt)) ?? this.#settings.reconnect(),
+    );
+    if (!fresh.ok) {
+      // A failure has at least one problem.
+      const why = fresh.problems[0] as Diagnostic;
+      return why.code === "interrupted" ? fresh : refused(why);
+    }
+    // From here on the answer is awaited: whether the generation stays must be known.
+    try {
+      const answer = await callRemote(fresh.value, machine, "confirm", [String(number)], {
+        timeoutMs: 20_000,
+      });
+      if (!answer.ok) return refused(answer.problems[0] as Diagnostic);
+      if (answer.value.done !== "ok") return failure(refusalOf(machine, "confirm", answer.value));
+    } finally {
+      await fresh.value.close();
+    }
+    onEvent({ kind: "confirmed", ms: performance.now() - startedAt });
+    return success(undefined);
+  }
+
+  /** Undefined: there is none that still proves anything. */
+  async #earlyConnection(now: number): Promise<Result<Transport> | undefined> {
+    if (!this.#early) return undefined;
+    if (now - this.#early.startedAt > FRESH_MS) {
+      this.drop();
+      return undefined;
+    }
+    const connection = await this.#early.connection;
+    // What failed at once may have met a restarting sshd; what took long has waited enough.
+    const tooSoon = !connection.ok && performance.now() - this.#early.startedAt < PATIENCE_MS;
+    return tooSoon ? undefined : connection;
+  }
+}

@@ -1,8 +1,10 @@
 /**
  * Bundles a layer's TypeScript program into one self-contained `.mjs` for the machine's own Node.js, by esbuild.
- * Owns esbuild's options; must not write files.
+ * Owns esbuild's options, and the name `labctl/…` by which a program imports labctl's own modules (the arithmetic of
+ * addresses, say): a relative path would lead nowhere from a copy of the built-in layers. Must not write files.
  */
-import { dirname, join, relative } from "node:path";
+import { existsSync, realpathSync } from "node:fs";
+import { dirname, join, relative, sep } from "node:path";
 import { type BuildFailure, type BuildResult, buildSync, type Metafile } from "esbuild";
 import type { Result } from "../diagnostics.ts";
 import { failure, problem, success } from "../diagnostics.ts";
@@ -26,7 +28,9 @@ export interface Bundler {
  * lies neither there nor with the built-in layers: another host would not have it.
  */
 export function bundler(root: AbsPath, builtInLayers: AbsPath): Bundler {
-  const help = "correct the program; its imports must resolve inside the repository";
+  const help = "correct the program; its imports must resolve inside the repository, or begin with `labctl/`";
+  const own = ownPackage();
+  const homes = [root, builtInLayers, own.root, own.dependencies];
   return {
     bundle: (source) => {
       let result: BuildResult<{ write: false; metafile: true }>;
@@ -37,6 +41,7 @@ export function bundler(root: AbsPath, builtInLayers: AbsPath): Bundler {
           write: false,
           metafile: true,
           absWorkingDir: root,
+          alias: { labctl: join(own.root, "src") },
           platform: "node",
           format: "esm",
           // The oldest Node.js that a supported machine's distribution ships (Debian 12).
@@ -70,9 +75,7 @@ export function bundler(root: AbsPath, builtInLayers: AbsPath): Bundler {
         .map((file) => join(root, file))
         .filter((file) => file !== source.file)
         .sort();
-      const strange = [source.file, ...inputs].find(
-        (file) => !file.startsWith(`${root}/`) && !file.startsWith(`${builtInLayers}/`),
-      );
+      const strange = [source.file, ...inputs].find((file) => !homes.some((home) => isBelow(file, home)));
       if (strange !== undefined) {
         const place = { file: source.display };
         return failure(
@@ -84,9 +87,48 @@ export function bundler(root: AbsPath, builtInLayers: AbsPath): Bundler {
         );
       }
       const links = linksFollowed(result.metafile, root);
-      return success({ data: result.outputFiles[0]?.contents ?? new Uint8Array(), inputs, links });
+      const text = result.outputFiles[0]?.text ?? "";
+      const elsewhere = [source.file, ...inputs].filter((file) => !isBelow(file, root));
+      const names = new Map(
+        elsewhere.map((file) => [
+          `// ${relative(root, file)}`,
+          `// ${nameOf(file, builtInLayers, own.root)}`,
+        ]),
+      );
+      return success({ data: Buffer.from(renamed(text, names)), inputs, links });
     },
   };
+}
+
+/** Where labctl itself is: beside `dist/` when bundled, two folders up in the source; and where npm put what it needs. */
+function ownPackage(): { readonly root: string; readonly dependencies: string } {
+  const here = typeof __dirname === "string" ? dirname(__dirname) : join(import.meta.dirname, "../..");
+  const root = realpathSync(here);
+  // A package's dependencies may lie beside it, or further up: npm lifts them, pnpm keeps them in a store.
+  const at = `${root}${sep}`.indexOf(`${sep}node_modules${sep}`);
+  const dependencies = join(at < 0 ? root : root.slice(0, at), "node_modules");
+  return { root, dependencies: existsSync(dependencies) ? realpathSync(dependencies) : dependencies };
+}
+
+function isBelow(file: string, folder: string): boolean {
+  return file.startsWith(`${folder}${sep}`);
+}
+
+/** A file's name in comments of the bundle, the same wherever labctl is installed. */
+function nameOf(file: string, builtInLayers: string, packageRoot: string): string {
+  const dependency = file.lastIndexOf(`${sep}node_modules${sep}`);
+  if (isBelow(file, builtInLayers)) return join("labctl/layers", relative(builtInLayers, file));
+  if (isBelow(file, join(packageRoot, "src"))) return join("labctl", relative(packageRoot, file));
+  return dependency < 0 ? file : join("labctl", file.slice(dependency + 1));
+}
+
+/** esbuild writes above each module where it lies, seen from the repository; there is no option against that. */
+function renamed(text: string, names: ReadonlyMap<string, string>): string {
+  if (names.size === 0) return text;
+  return text
+    .split("\n")
+    .map((line) => names.get(line) ?? line)
+    .join("\n");
 }
 
 /** What esbuild may add to an import's path. */

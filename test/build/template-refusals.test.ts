@@ -162,7 +162,7 @@ test("a program that does not compile", () => {
     { ...oneMachine("a"), "layers/a/bin/p.ts": "const x = ;\nimport './gone.ts';\n" },
     [
       'error[program-broken] layers/a/bin/p.ts:1:11: Unexpected ";"',
-      "  help: correct the program; its imports must resolve inside the repository",
+      "  help: correct the program; its imports must resolve inside the repository, or begin with `labctl/`",
     ].join("\n"),
   );
 });

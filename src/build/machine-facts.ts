@@ -61,14 +61,14 @@ function networksOf(
   const out: Record<string, FactValue> = {};
   for (const wish of wishes) {
     const allocation = known.get(keyOf(wish));
-    if (allocation) out[wish.network] = networkFact(allocation, id);
+    if (allocation) out[wish.network] = { ...wish.shape, ...networkFact(allocation, id) };
     else problems.push(describe({ kind: "unallocated", ...wish }));
   }
   return out;
 }
 
 /** The machine's own address on its network is the first one of IPv4, and the host part of its id in IPv6. */
-function networkFact({ ipv4, subnet }: Allocation, id: MachineId | undefined): FactValue {
+function networkFact({ ipv4, subnet }: Allocation, id: MachineId | undefined) {
   const first = ipv4 && hostOf(ipv4, 1n);
   return {
     subnet,

@@ -17,6 +17,14 @@ export type IpProblem =
     }
   | { readonly kind: "bad-size"; readonly text: string; readonly place: Place }
   | {
+      readonly kind: "bad-setting";
+      readonly network: string;
+      readonly key: string;
+      readonly value: string;
+      readonly expected: string;
+      readonly place: Place;
+    }
+  | {
       readonly kind: "link-name";
       readonly name: string;
       readonly fault: "too-long" | "letters" | "reserved" | "taken";
@@ -90,6 +98,12 @@ export function describe(p: IpProblem): Diagnostic {
           "a network goes from /8 to /30: a /31 has no room for the bridge and a guest beside the network's own two addresses",
         ],
         help: "write `ipv4 = /24` for 254 addresses, or `ipv4 = 10.0.0.0/24` for these very ones",
+      });
+    case "bad-setting":
+      return problem("ip-bad-setting", `network \`${p.network}\` can't have \`${p.key} = ${p.value}\``, {
+        place: p.place,
+        notes: [`expected: ${p.expected}`],
+        help: "correct it",
       });
     case "link-name":
       return problem(

@@ -15,7 +15,20 @@ export interface Wish {
   readonly network: string;
   /** Undefined: no IPv4. */
   readonly ipv4?: { readonly length: number } | { readonly fixed: Cidr };
+  readonly shape: NetworkShape;
   readonly place: Place;
+}
+
+/** How a network hangs together with what is outside; docs/addressing.md says what each mode is. */
+export const NETWORK_MODES = ["nat", "routed", "bridge", "macvlan", "host"] as const;
+export type NetworkMode = (typeof NETWORK_MODES)[number];
+
+export interface NetworkShape {
+  readonly mode: NetworkMode;
+  /** The link through which `bridge` and `macvlan` reach the outside; undefined for the others. */
+  readonly uplink?: string;
+  /** Bytes; undefined: as the kernel has it. */
+  readonly mtu?: number;
 }
 
 /** A prefix that nobody may be given. */
@@ -50,20 +63,66 @@ export function readWishes(
   problems: Diagnostic[],
 ): Wish[] {
   const out: Wish[] = [];
-  for (const { name, place, ipv4 } of sections) {
+  for (const { name, place, settings } of sections) {
+    const ipv4 = settings.get("ipv4");
     const fault = linkNameFault(name, links);
     if (fault) {
       problems.push(describe({ kind: "link-name", name, fault, machine, place }));
       continue;
     }
+    const shape = readShape(name, settings, place, problems);
+    if (!shape) continue;
     if (!ipv4) {
-      out.push({ machine, network: name, place });
+      out.push({ machine, network: name, shape, place });
       continue;
     }
     const read = readSize(ipv4.value, ipv4.place, problems);
-    if (read) out.push({ machine, network: name, ipv4: read, place: ipv4.place });
+    if (read) out.push({ machine, network: name, ipv4: read, shape, place: ipv4.place });
   }
   return out;
+}
+
+/** An IPv6 link carries packets of at least so many bytes (RFC 8200, section 5). */
+const SMALLEST_MTU = 1280;
+const LARGEST_MTU = 65_535;
+
+function readShape(
+  network: string,
+  settings: NetworkSection["settings"],
+  place: Place,
+  problems: Diagnostic[],
+): NetworkShape | undefined {
+  const modeText = settings.get("mode");
+  const mode = NETWORK_MODES.find((m) => m === (modeText?.value ?? "nat"));
+  const [uplink, mtu] = [settings.get("uplink"), settings.get("mtu")];
+  const refuse = (key: string, value: string, expected: string, at: Place): undefined => {
+    problems.push(describe({ kind: "bad-setting", network, key, value, expected, place: at }));
+  };
+  if (!mode)
+    return refuse(
+      "mode",
+      modeText?.value ?? "",
+      `one of ${NETWORK_MODES.join(", ")}`,
+      modeText?.place ?? place,
+    );
+  const hasUplink = mode === "bridge" || mode === "macvlan";
+  if (hasUplink && !uplink) return refuse("uplink", "", `the link that \`mode = ${mode}\` leads to`, place);
+  if (!hasUplink && uplink)
+    return refuse("uplink", uplink.value, `left out: \`mode = ${mode}\` has none`, uplink.place);
+  if (uplink && !/^[^\s/]{1,15}$/.test(uplink.value))
+    return refuse("uplink", uplink.value, "an interface's name, of at most 15 bytes", uplink.place);
+  const ipv4 = settings.get("ipv4");
+  if (ipv4 && mode !== "nat" && mode !== "routed")
+    return refuse(
+      "ipv4",
+      ipv4.value,
+      `left out: with \`mode = ${mode}\` addresses come from outside`,
+      ipv4.place,
+    );
+  const bytes = Number(mtu?.value ?? SMALLEST_MTU);
+  if (mtu && !(Number.isInteger(bytes) && bytes >= SMALLEST_MTU && bytes <= LARGEST_MTU))
+    return refuse("mtu", mtu.value, `a number of bytes from ${SMALLEST_MTU} to ${LARGEST_MTU}`, mtu.place);
+  return { mode, ...(uplink ? { uplink: uplink.value } : {}), ...(mtu ? { mtu: bytes } : {}) };
 }
 
 function linkNameFault(name: string, links: readonly Link[]) {

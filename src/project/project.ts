@@ -44,8 +44,8 @@ export interface Layer {
 /** `[network NAME]` of a machine.ini, as written. */
 export interface NetworkSection {
   readonly name: string;
-  /** A size such as `/24`, or a prefix. Undefined: the network has no IPv4. */
-  readonly ipv4?: { readonly value: string; readonly place: Place };
+  /** By key; those of `NETWORK_KEYS` in read-machine.ts. */
+  readonly settings: ReadonlyMap<string, { readonly value: string; readonly place: Place }>;
   readonly place: Place;
 }
 

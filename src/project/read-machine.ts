@@ -11,7 +11,7 @@ import type { LayerReader, ReadIni } from "./read-layers.ts";
 
 /** Begins the heading of a network's section. */
 const NETWORK = "network ";
-const NETWORK_KEYS: readonly string[] = ["ipv4"];
+const NETWORK_KEYS: readonly string[] = ["ipv4", "mode", "uplink", "mtu"];
 /** `facts/NAME.json` of a machine with such a name would be a file that is for something else. */
 const TAKEN_NAMES: ReadonlySet<string> = new Set(["all", "ipam", "probed"]);
 
@@ -151,10 +151,11 @@ export function readMachine(
     },
     ...(generations ? { keepGenerations: keep } : {}),
     attributes: readAttributes(ini, problems),
-    networks: networkSections(ini).map(({ name, place: at, settings }) => {
-      const ipv4 = settings.find((s) => s.key === "ipv4");
-      return { name: name.slice(NETWORK.length).trim(), place: at, ...(ipv4 ? { ipv4 } : {}) };
-    }),
+    networks: networkSections(ini).map(({ name, place: at, settings }) => ({
+      name: name.slice(NETWORK.length).trim(),
+      place: at,
+      settings: new Map(settings.map((s) => [s.key, { value: s.value, place: s.place }])),
+    })),
     place,
   };
 }

@@ -327,3 +327,36 @@ test("the check finds what became of allocations since: gone networks, new reser
     ].join("\n"),
   );
 });
+
+test("a network's mode, uplink and size are refused where they make no sense", (t) => {
+  const s = lab(
+    t,
+    machine(
+      "m",
+      "[network a]\nmode = brigde\n[network b]\nmode = bridge\n[network c]\nuplink = eth0\n[network d]\nmode = host\nipv4 = /24\n[network e]\nmtu = 900\n[network f]\nmode = macvlan\nuplink = ../etc\n",
+    ),
+  );
+  assert.equal(
+    s.run(["ip", "check"]).stderr,
+    [
+      "error[ip-bad-setting] machines/m/machine.ini:4:1: network `a` can't have `mode = brigde`",
+      "  expected: one of nat, routed, bridge, macvlan, host",
+      "  help: correct it",
+      "error[ip-bad-setting] machines/m/machine.ini:5:1: network `b` can't have `uplink = `",
+      "  expected: the link that `mode = bridge` leads to",
+      "  help: correct it",
+      "error[ip-bad-setting] machines/m/machine.ini:8:1: network `c` can't have `uplink = eth0`",
+      "  expected: left out: `mode = nat` has none",
+      "  help: correct it",
+      "error[ip-bad-setting] machines/m/machine.ini:11:1: network `d` can't have `ipv4 = /24`",
+      "  expected: left out: with `mode = host` addresses come from outside",
+      "  help: correct it",
+      "error[ip-bad-setting] machines/m/machine.ini:13:1: network `e` can't have `mtu = 900`",
+      "  expected: a number of bytes from 1280 to 65535",
+      "  help: correct it",
+      "error[ip-bad-setting] machines/m/machine.ini:16:1: network `f` can't have `uplink = ../etc`",
+      "  expected: an interface's name, of at most 15 bytes",
+      "  help: correct it",
+    ].join("\n"),
+  );
+});

@@ -26,7 +26,13 @@ function cidrOf(text: string): Cidr {
 function wish(machine: string, network: string, size: string): Wish {
   const place = { file: `machines/${machine}/machine.ini`, line: 7, column: 1 };
   const fixed = parseCidr(size);
-  return { machine, network, place, ipv4: fixed ? { fixed } : { length: Number(size.slice(1)) } };
+  return {
+    machine,
+    network,
+    place,
+    shape: { mode: "nat" },
+    ipv4: fixed ? { fixed } : { length: Number(size.slice(1)) },
+  };
 }
 
 function reserved(name: string, prefix: string): Reserved {
@@ -134,7 +140,12 @@ test("another size is a move: new addresses, the old ones taken until it is writ
 });
 
 test("a network without IPv4 gets a subnet only", () => {
-  const plain = { machine: "m", network: "n", place: { file: "machines/m/machine.ini" } };
+  const plain: Wish = {
+    machine: "m",
+    network: "n",
+    shape: { mode: "nat" },
+    place: { file: "machines/m/machine.ini" },
+  };
   assert.deepEqual(planned({ wishes: [plain] }).ledger, [{ machine: "m", network: "n", subnet: 256 }]);
 });
 

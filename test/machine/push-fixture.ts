@@ -24,7 +24,8 @@ function bundledProgram(): string {
   assert.equal(done.status, 0, done.stderr);
   const folder = temporaryFolder("program", true);
   removeAtExit(folder);
-  for (const name of ["dist", "layers", "package.json"])
+  // `src` is what programs of layers import.
+  for (const name of ["dist", "layers", "package.json", "src"])
     cpSync(join(PACKAGE_ROOT, name), join(folder, name), { recursive: true, verbatimSymlinks: true });
   symlinkSync(join(PACKAGE_ROOT, "node_modules"), join(folder, "node_modules"));
   program = join(folder, "dist/labctl.cjs");
@@ -91,7 +92,7 @@ export function labFor(bed: Bed, host: string): Lab {
       const [command = "", ...rest] = args;
       const config = options.sshConfig ?? bed.sshConfigFile;
       const startedAt = performance.now();
-      const remote = command !== "build" ? ["--ssh-config", config] : [];
+      const remote = !["build", "ip"].includes(command) ? ["--ssh-config", config] : [];
       const child = spawn(process.execPath, [file, command, ...remote, ...rest], {
         cwd: root,
         env: { PATH: process.env.PATH, HOME: root, USER: "tester", ...options.env },

@@ -1,0 +1,244 @@
+/**
+ * Brings one network of this machine up, and takes it down again without a trace:
+ *
+ *     bridge.mjs up NETWORK      writes its files, and returns when the link has its addresses; again: mends what differs
+ *     bridge.mjs down NETWORK    takes rules, files and link away; what is gone already is no fault
+ *
+ * Its addresses come from the lease of ip@NETWORK.service, its shape from etc/network/networks.json. networkd makes the
+ * link, nft the rules, and bridge-dhcp@NETWORK.service, which reads a file written here, answers the guests.
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+
+const CONFIG = "/usr/local/etc/network/networks.json";
+const LEASES = "/run/local/ip";
+const NETWORKD = "/run/systemd/network";
+const RUN = "/run/local/bridge";
+const DHCP_RUN = "/run/local/bridge-dhcp";
+/** Files of other layers for the guests' DHCP and DNS: etc/network/NETWORK.d/*.conf, in dnsmasq's format. */
+const DROP_INS = "/usr/local/etc/network";
+
+/** networkd makes a link in some 30 ms. */
+const LINK_PATIENCE_MS = 10_000;
+const LINK_LOOK_MS = 20;
+const RELOAD_PAUSE_MS = 50;
+
+interface Shape {
+  readonly mode: "nat" | "routed" | "bridge" | "macvlan" | "host";
+  readonly uplink?: string;
+  readonly mtu?: number;
+}
+
+interface Config {
+  readonly domain: string;
+  readonly machine: string;
+  readonly networks: Readonly<Record<string, Shape>>;
+}
+
+/** The lease's environment file by name. */
+type Lease = ReadonlyMap<string, string>;
+
+class Refusal extends Error {}
+
+try {
+  const [, , verb, network = ""] = process.argv;
+  // systemd hands over the instance's name as it was typed.
+  if (!/^[a-z](?:[a-z0-9-]{0,13}[a-z0-9])?$/.test(network))
+    throw new Refusal(`\`${network}\` can't be a network: it becomes an interface, whose name has at most 15 lower-case letters, digits and \`-\``);
+  if (verb === "up") up(network);
+  else if (verb === "down") down(network);
+  else throw new Refusal("wrong usage: bridge.mjs up NETWORK | down NETWORK");
+} catch (error) {
+  process.stderr.write(`error[network] ${(error as Error).message}\n`);
+  process.exitCode = 1;
+}
+
+function up(network: string): void {
+  const config = JSON.parse(readFileSync(CONFIG, "utf8")) as Config;
+  const shape = Object.hasOwn(config.networks, network) ? config.networks[network] : undefined;
+  const { mode, uplink, mtu }: Shape = shape ?? { mode: "nat" };
+  const lease = readLease(network);
+  const files = new Map<string, string>();
+  const hasLink = mode !== "host" && mode !== "macvlan";
+  const isOurs = mode === "nat" || mode === "routed";
+  if (uplink !== undefined && !existsSync(`/sys/class/net/${uplink}`))
+    throw new Refusal(`network \`${network}\` leads to link \`${uplink}\`, which this machine does not have`);
+  if (hasLink) {
+    files.set(join(NETWORKD, `50-${network}.netdev`), `[NetDev]\nName=${network}\nKind=bridge\n\n[Bridge]\nSTP=no\n`);
+    const text = linkText(network, isOurs ? lease : undefined, config.domain, mtu);
+    files.set(join(NETWORKD, `50-${network}.network`), text);
+  }
+  // Before the file that the uplink has otherwise: the first one that matches counts (systemd.network(5)).
+  if (mode === "bridge" && uplink !== undefined)
+    files.set(uplinkFile(network), `[Match]\nName=${uplink}\n\n[Network]\nBridge=${network}\nLinkLocalAddressing=no\n`);
+  if (isOurs) files.set(dnsmasqFile(network), dnsmasqText(network, lease, config, mtu));
+  files.set(join(RUN, `${network}.env`), envText(mode, uplink, mtu));
+
+  const changed = [...files].filter(([file, text]) => put(file, text)).map(([file]) => file);
+  if (changed.some((file) => file.startsWith(NETWORKD))) reloadNetworkd();
+  if (hasLink) awaitLink(network, isOurs ? lease : undefined);
+  run("nft", ["-f", "-"], isOurs ? rulesText(network, lease, mode) : noRules(network));
+  // dnsmasq reads its file at its start only. Not waited for: it is ordered after this very unit.
+  if (changed.includes(dnsmasqFile(network)))
+    run("systemctl", ["--no-block", "try-restart", `bridge-dhcp@${network}.service`]);
+}
+
+function down(network: string): void {
+  run("nft", ["-f", "-"], noRules(network));
+  const files = ["netdev", "network"].map((kind) => join(NETWORKD, `50-${network}.${kind}`));
+  const reload = [...files, uplinkFile(network)].some((file) => existsSync(file));
+  for (const file of [...files, uplinkFile(network), dnsmasqFile(network), join(RUN, `${network}.env`)])
+    rmSync(file, { force: true });
+  // Else networkd would make the link again; it gives the uplink back what it has otherwise.
+  if (reload) reloadNetworkd();
+  if (existsSync(`/sys/class/net/${network}/bridge`)) run("ip", ["link", "delete", network]);
+}
+
+/** networkd refuses to reload while it reloads, and other networks come and go at the same time. */
+function reloadNetworkd(): void {
+  const deadline = Date.now() + LINK_PATIENCE_MS;
+  for (;;) {
+    const done = spawnSync("networkctl", ["reload"], { encoding: "utf8" });
+    if (done.status === 0) return;
+    if (Date.now() > deadline)
+      throw new Refusal(`\`networkctl reload\` failed: ${(done.stderr || String(done.error ?? "")).trim()}`);
+    pause(RELOAD_PAUSE_MS);
+  }
+}
+
+function pause(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+}
+
+function readLease(network: string): Lease {
+  const file = join(LEASES, `${network}.env`);
+  const text = readFileSync(file, "utf8");
+  return new Map(text.split("\n").map((line) => line.split(/=(.*)/s).slice(0, 2) as [string, string]));
+}
+
+function value(lease: Lease, name: string): string {
+  return lease.get(name) ?? "";
+}
+
+/**
+ * Addresses stand while no guest is there, and at once: nobody else can have them, so there is nothing to detect. The size
+ * stands here and not with the link's kind, which networkd does not read again for a link that is there.
+ */
+function linkText(network: string, lease: Lease | undefined, domain: string, mtu: number | undefined): string {
+  const lines = ["[Match]", `Name=${network}`, "", "[Link]", "RequiredForOnline=no"];
+  if (mtu !== undefined) lines.push(`MTUBytes=${mtu}`);
+  lines.push("", "[Network]");
+  lines.push("ConfigureWithoutCarrier=yes", "DHCP=no", "IPv6AcceptRA=no");
+  if (!lease) return [...lines, "LinkLocalAddressing=no", ""].join("\n");
+  const addresses = [`${value(lease, "IP6_ADDRESS")}/64`];
+  if (lease.has("IP4_PREFIX")) addresses.unshift(`${value(lease, "IP4_ADDRESS")}/${value(lease, "IP4_LENGTH")}`);
+  // resolved asks the network's own DNS about its guests, and about nothing else.
+  lines.push("LinkLocalAddressing=ipv6", "DNSDefaultRoute=no", `Domains=~${network}.${domain}`);
+  lines.push(`DNS=${(addresses[0] ?? "").replace(/\/.*/, "")}`);
+  for (const address of addresses) lines.push("", "[Address]", `Address=${address}`, "DuplicateAddressDetection=none");
+  return [...lines, ""].join("\n");
+}
+
+function dnsmasqText(network: string, lease: Lease, config: Config, mtu: number | undefined): string {
+  const domain = `${network}.${config.domain}`;
+  const own = ["IP4_ADDRESS", "IP6_ADDRESS"].flatMap((name) => lease.get(name) ?? []);
+  const lines = [
+    `interface=${network}`,
+    "except-interface=lo",
+    "bind-interfaces",
+    `pid-file=${DHCP_RUN}/${network}/pid`,
+    // Leases end with the network; a guest that comes back gets its old address, which follows from its MAC.
+    `dhcp-leasefile=${DHCP_RUN}/${network}/leases`,
+    "no-hosts",
+    "domain-needed",
+    "bogus-priv",
+    `domain=${domain}`,
+    `local=/${domain}/`,
+    `host-record=${config.machine}.${domain},${own.join(",")}`,
+    "dhcp-authoritative",
+    "dhcp-rapid-commit",
+    "no-ping",
+    "enable-ra",
+    // Every address that follows from the link's prefix by SLAAC gets the name that its holder gave to DHCP.
+    `dhcp-range=::,constructor:${network},ra-names,slaac,64,1h`,
+    `ra-param=${network}${mtu === undefined ? "" : `,mtu:${mtu}`},60,1800`,
+  ];
+  if (lease.has("IP4_PREFIX"))
+    lines.push(`dhcp-range=${value(lease, "IP4_FIRST")},${value(lease, "IP4_LAST")},${value(lease, "IP4_NETMASK")},1h`);
+  if (mtu !== undefined) lines.push(`dhcp-option=option:mtu,${mtu}`);
+  // resolved knows the other networks' names, too. Without it, what /etc/resolv.conf says.
+  if (existsSync("/run/systemd/resolve/stub-resolv.conf")) lines.push("no-resolv", "server=127.0.0.53");
+  const dropIns = join(DROP_INS, `${network}.d`);
+  if (existsSync(dropIns)) lines.push(`conf-dir=${dropIns},*.conf`);
+  return `${lines.join("\n")}\n`;
+}
+
+function envText(mode: string, uplink: string | undefined, mtu: number | undefined): string {
+  const lines = [`NETWORK_MODE=${mode}`];
+  if (uplink !== undefined) lines.push(`NETWORK_UPLINK=${uplink}`);
+  if (mtu !== undefined) lines.push(`NETWORK_MTU=${mtu}`);
+  return `${lines.join("\n")}\n`;
+}
+
+/** Declared first, so that its removal can't fail where it is absent: all of this is one transaction. */
+function noRules(network: string): string {
+  return `table inet network-${network}\ndelete table inet network-${network}\n`;
+}
+
+/** Guests go out under the machine's address; among private IPv6 prefixes they keep their own. */
+function rulesText(network: string, lease: Lease, mode: Shape["mode"]): string {
+  if (mode !== "nat") return noRules(network);
+  const four = lease.get("IP4_PREFIX");
+  const rules = [
+    ...(four ? [`ip saddr ${four} oifname != "${network}" counter masquerade`] : []),
+    `ip6 saddr ${value(lease, "IP6_PREFIX")} ip6 daddr != fc00::/7 oifname != "${network}" counter masquerade`,
+  ];
+  return [
+    noRules(network),
+    `table inet network-${network} {`,
+    "  chain outward {",
+    "    type nat hook postrouting priority srcnat; policy accept;",
+    ...rules.map((rule) => `    ${rule}`),
+    "  }",
+    "}",
+    "",
+  ].join("\n");
+}
+
+/** Until networkd made the link and gave it its addresses: whoever comes after this may bind to them. */
+function awaitLink(network: string, lease: Lease | undefined): void {
+  const wanted = ["IP4_ADDRESS", "IP6_ADDRESS"].flatMap((name) => lease?.get(name) ?? []);
+  const deadline = Date.now() + LINK_PATIENCE_MS;
+  for (;;) {
+    const shown = spawnSync("ip", ["-o", "address", "show", "dev", network], { encoding: "utf8" });
+    const isUp = existsSync(`/sys/class/net/${network}/bridge`);
+    const has = (address: string): boolean => (shown.stdout ?? "").includes(` ${address}/`);
+    if (isUp && wanted.every(has) && !shown.stdout.includes("tentative")) return;
+    if (Date.now() > deadline)
+      throw new Refusal(`link \`${network}\` did not come up within ${LINK_PATIENCE_MS / 1000} s: does systemd-networkd run? see \`networkctl status ${network}\``);
+    pause(LINK_LOOK_MS);
+  }
+}
+
+function uplinkFile(network: string): string {
+  return join(NETWORKD, `10-${network}-uplink.network`);
+}
+
+function dnsmasqFile(network: string): string {
+  return join(RUN, `${network}.dnsmasq`);
+}
+
+/** True if the file had another text, or was not there. */
+function put(file: string, text: string): boolean {
+  if (existsSync(file) && readFileSync(file, "utf8") === text) return false;
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, text);
+  return true;
+}
+
+function run(program: string, args: readonly string[], input = ""): void {
+  const done = spawnSync(program, args, { input, encoding: "utf8" });
+  if (done.status === 0) return;
+  throw new Refusal(`\`${program} ${args.join(" ")}\` failed: ${(done.stderr || String(done.error ?? "")).trim()}`);
+}

@@ -1,0 +1,206 @@
+/**
+ * Networks on a real machine: leases by units, bridges with DHCP, SLAAC and names for guests in namespaces of their own, and
+ * that stopping leaves nothing.
+ */
+import assert from "node:assert/strict";
+import test from "node:test";
+import type { Machine } from "../../src/twin/machine.ts";
+import { enterNamespaces, sharedBed } from "./bed-fixture.ts";
+import { bootMachine, inside, type Lab, labFor } from "./push-fixture.ts";
+
+await enterNamespaces(import.meta.url);
+const theBed = sharedBed();
+
+let prepared: Promise<{ lab: Lab; machine: Machine }> | undefined;
+
+/** A machine with the layer pushed, and one declared network that does not run yet. */
+function theMachine(): Promise<{ lab: Lab; machine: Machine }> {
+  prepared ??= theBed().then(async (bed) => {
+    const machine = await bootMachine(bed);
+    const lab = labFor(bed, machine.name);
+    lab.edit("machines/demo/machine.ini", "layers = web", "layers = network");
+    lab.write({
+      "machines/demo/machine.ini": `${lab.read("machines/demo/machine.ini")}\n[network lan]\nipv4 = /26\nmtu = 1400\n`,
+    });
+    await lab.expect(0, ["facts", "probe", "demo"]);
+    assert.equal((await lab.run(["ip", "plan", "--write"])).code, 0);
+    await lab.expect(0, ["push", "demo"]);
+    return { lab, machine };
+  });
+  return prepared;
+}
+
+/** Everything that a network could leave behind, once what ends has ended. */
+const traces = (machine: Machine): Promise<string> =>
+  inside(
+    machine,
+    `for i in $(seq 100); do systemctl list-jobs | grep -q '@' || break; sleep 0.1; done
+     ip -o link | sed 's/^[0-9]*: //'; ip -o address | sed 's/^[0-9]*: //; s/valid_lft.*//'; ip route; ip -6 route
+     nft list ruleset; ls /run/systemd/network; find /run/local -type f ! -name lock ! -name ledger.json
+     resolvectl domain | sort -k2; pgrep -l dnsmasq
+     systemctl list-units --state=active,failed,activating,deactivating --plain --no-legend 'ip@*' 'bridge*@*'`,
+  );
+
+const env = async (machine: Machine, network: string): Promise<Record<string, string>> =>
+  Object.fromEntries(
+    (await inside(machine, `cat /run/local/ip/${network}.env`))
+      .trim()
+      .split("\n")
+      .map((line) => line.split("=")),
+  );
+
+test("a network that can't be is refused by its unit, with what is wrong, and leaves nothing", async () => {
+  const { machine } = await theMachine();
+  const before = await traces(machine);
+  const said = await inside(
+    machine,
+    "systemctl start bridge@averylongnetwork && exit 1; journalctl -o cat -u ip@averylongnetwork",
+  );
+  assert.match(
+    said,
+    /error\[ip-lease\] `averylongnetwork` can't be a network: it is an interface's name, too/,
+  );
+  await inside(machine, "systemctl reset-failed");
+  assert.equal(await traces(machine), before);
+});
+
+test("starting a bridge brings up link, addresses, rules, DHCP and names; stopping it leaves nothing", async () => {
+  const { machine, lab } = await theMachine();
+  const before = await traces(machine);
+  await inside(machine, "systemctl start bridge@lan");
+  const lease = await env(machine, "lan");
+  const shown = JSON.parse((await lab.run(["ip", "show", "--json"])).stdout);
+  const planned = shown.machines.find((m: { machine: string }) => m.machine === "demo").links.at(-1);
+  assert.equal(`${lease.IP4_ADDRESS}/26`, planned.ipv4[0]);
+  assert.equal(lease.IP6_ADDRESS, planned.ipv6.address);
+  const up = await traces(machine);
+  assert.match(up, new RegExp(`lan\\s+inet ${lease.IP4_ADDRESS}/26`));
+  assert.match(up, new RegExp(`lan\\s+inet6 ${lease.IP6_ADDRESS}/64`));
+  assert.match(up, /^lan: .* mtu 1400/m);
+  assert.match(up, /table inet network-lan/);
+  await inside(machine, "/usr/local/lib/labctl/check.d/network");
+
+  // A guest that is asked for nothing but its name.
+  await inside(
+    machine,
+    `set -e
+     ip netns add guest; ip link add g0 type veth peer name eth0 netns guest; ip link set g0 master lan up
+     ip -n guest link set lo up; ip -n guest link set eth0 up
+     printf '#!/bin/sh\\n[ "$1" = bound ] || exit 0\\nip address add $ip/$mask dev $interface; ip route add default via $router; echo "$dns $mtu" >/tmp/guest\\n' >/tmp/dhcp; chmod +x /tmp/dhcp
+     ip netns exec guest busybox udhcpc -i eth0 -n -q -t 20 -T 1 -x hostname:web -O mtu -s /tmp/dhcp`,
+  );
+  assert.equal(await inside(machine, "cat /tmp/guest"), `${lease.IP4_ADDRESS} 1400\n`);
+  await inside(machine, `ip netns exec guest ping -c1 -W2 ${lease.IP4_ADDRESS}`);
+  // By SLAAC, from a router that says so.
+  await inside(
+    machine,
+    `for i in $(seq 100); do ip -n guest -o -6 address show dev eth0 scope global -tentative | grep -q inet6 && break; sleep 0.1; done
+     ip netns exec guest ping -c1 -W2 ${lease.IP6_ADDRESS}`,
+  );
+  // The guest's name, asked of the network's own DNS and through the machine's resolver.
+  const [, four = ""] =
+    /inet (\S+)\//.exec(await inside(machine, "ip -n guest -o -4 address show dev eth0")) ?? [];
+  assert.match(
+    await inside(
+      machine,
+      `ip netns exec guest busybox nslookup -type=a web.lan.demo.lan ${lease.IP4_ADDRESS}`,
+    ),
+    new RegExp(`Address.*: ${four}$`, "m"),
+  );
+  assert.match(await inside(machine, "resolvectl query -4 web.lan.demo.lan"), new RegExp(four));
+  // Masqueraded: whoever is outside has no route back to the guest's own address.
+  const out = "ip netns exec guest ping -c1 -W1 $(ip route show default | cut -d' ' -f3)";
+  await inside(machine, out);
+  await inside(
+    machine,
+    `nft delete table inet network-lan; ${out} && exit 1; systemctl reload bridge@lan && ${out}`,
+  );
+
+  // A push of another size reloads, and the guest stays where it is.
+  lab.edit("machines/demo/machine.ini", "mtu = 1400", "mtu = 1300");
+  const plan = await lab.expect(2, ["plan", "demo"]);
+  assert.match(plan.stdout + plan.stderr, /reload bridge@lan\.service: ReloadOn=/);
+  assert.doesNotMatch(plan.stdout + plan.stderr, /(restart|stop) (ip|bridge)/);
+  await lab.expect(0, ["push", "demo"]);
+  assert.match(await inside(machine, "ip -o link show lan"), /mtu 1300 /);
+  assert.match(await inside(machine, "ip -o link show g0"), /master lan /);
+  await inside(machine, `grep -q 'option:mtu,1300' /run/local/bridge/lan.dnsmasq; ${out}`);
+  await inside(machine, "ip netns del guest; rm -f /tmp/guest /tmp/dhcp");
+
+  await inside(machine, "systemctl stop bridge@lan");
+  assert.equal(await traces(machine), before);
+});
+
+test("undeclared networks get blocks of their own, many at once, and give them back", async () => {
+  const { machine } = await theMachine();
+  const before = await traces(machine);
+  const names = Array.from({ length: 6 }, (_, i) => `lab${i}`);
+  await inside(machine, `systemctl start ${names.map((n) => `bridge@${n}`).join(" ")}`);
+  const leases = await Promise.all(names.map((name) => env(machine, name)));
+  assert.equal(new Set(leases.map((l) => l.IP4_PREFIX)).size, 6);
+  assert.equal(new Set(leases.map((l) => l.IP6_PREFIX)).size, 6);
+  await inside(machine, "/usr/local/lib/labctl/check.d/network");
+  await inside(machine, `systemctl stop ${names.map((n) => `bridge@${n}`).join(" ")}`);
+  assert.equal(
+    await inside(
+      machine,
+      "journalctl -o cat -u 'bridge@*' -u 'ip@*' --grep 'error.(network|ip-lease)' | grep -v averylong || true",
+    ),
+    "",
+  );
+  assert.equal(await traces(machine), before);
+});
+
+test("a network through an uplink has it as its port, and gives it back; one of the machine's own has no link", async () => {
+  const { machine, lab } = await theMachine();
+  lab.write({
+    "machines/demo/machine.ini": `${lab.read("machines/demo/machine.ini")}
+[network flat]
+mode = bridge
+uplink = up0
+[network own]
+mode = host
+`,
+  });
+  assert.equal((await lab.run(["ip", "plan", "--write"])).code, 0);
+  await lab.expect(0, ["push", "demo"]);
+  const missing = await inside(
+    machine,
+    "systemctl start bridge@flat && exit 1; journalctl -o cat -u bridge@flat",
+  );
+  assert.match(missing, /network `flat` leads to link `up0`, which this machine does not have/);
+  await inside(
+    machine,
+    "systemctl reset-failed; ip link add up0 type veth peer name far0; ip link set far0 up",
+  );
+  const before = await traces(machine);
+  await inside(
+    machine,
+    "systemctl start bridge@flat bridge@own; for i in $(seq 50); do ip -o link show up0 | grep -q 'master flat' && break; sleep 0.1; done",
+  );
+  const up = await traces(machine);
+  assert.match(up, /^up0@far0: .* master flat /m);
+  assert.doesNotMatch(up, /^own: |dnsmasq|network-flat/m);
+  assert.equal(await inside(machine, "cat /run/local/bridge/own.env"), "NETWORK_MODE=host\n");
+  await inside(machine, "/usr/local/lib/labctl/check.d/network");
+  await inside(machine, "systemctl stop bridge@flat bridge@own");
+  const after = await traces(machine);
+  assert.doesNotMatch(after, /flat|bridge@own/);
+  assert.match(after, /^up0@far0: /m);
+  assert.match(before, /^up0@far0: /m);
+});
+
+test("what the layer runs is sandboxed: at most 4.0 in systemd-analyze security", async (t) => {
+  const { machine } = await theMachine();
+  const found = await inside(
+    machine,
+    "for u in ip@x bridge@x bridge-dhcp@x; do systemd-analyze security --no-pager $u.service | tail -1; done",
+  );
+  const levels = [...found.matchAll(/level for (\S+): ([0-9.]+)/g)].map(([, unit, level]) => [
+    unit,
+    Number(level),
+  ]);
+  assert.equal(levels.length, 3, found);
+  t.diagnostic(JSON.stringify(levels));
+  for (const [unit, level] of levels) assert.ok(Number(level) <= 4, `${unit}: ${level}`);
+});

@@ -22,6 +22,12 @@ export function isLeftover(name: string): boolean {
   return LEFTOVER.test(name);
 }
 
+/** True if a file at this path below a layer's folder becomes the same path of a tree. Pure. */
+export function isShippedAsIs(path: string): boolean {
+  const parts = path.split("/");
+  return !NOT_SHIPPED.has(parts[0] ?? "") && !parts.some(isLeftover) && !/\.(hbs|ts)$/.test(path);
+}
+
 export interface TreeReader {
   /** The tree of one layer's or machine's folder; read once, then remembered. */
   read(folder: AbsPath, display: string, layer: LayerName | "machine"): SourceTree;

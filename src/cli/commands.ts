@@ -285,6 +285,26 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => import("./verify.ts"),
   },
   {
+    name: "adopt",
+    args: "<machine> <path>",
+    summary: "fold an edit of a file on a machine back into the layer or machine folder that it came from",
+    arity: [2, 2],
+    options: [
+      {
+        name: "into",
+        kind: "value",
+        placeholder: "WHERE",
+        help: "take a file that is not built yet into `machine` or a layer of that name",
+      },
+      { name: "yes", short: "y", kind: "flag", help: "do not ask" },
+      dryRun,
+      ...remote,
+      json,
+      quiet,
+    ],
+    load: () => import("./adopt.ts"),
+  },
+  {
     name: "why",
     args: "<machine> <path>",
     summary: "say where a path comes from: layer, source, commit, template line, facts, units; offline",

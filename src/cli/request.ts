@@ -3,7 +3,7 @@ import { homedir } from "node:os";
 import type { BuildRequest } from "../build/build-result.ts";
 import type { Result } from "../diagnostics.ts";
 import { failure, problem, success } from "../diagnostics.ts";
-import { type AbsPath, cacheFolder } from "../paths.ts";
+import { type AbsPath, cacheFolder, TREE_ROOT } from "../paths.ts";
 import { findRoot } from "../project/find-root.ts";
 import { findBuiltInLayers } from "./built-in-layers.ts";
 import type { ParsedArguments } from "./commands.ts";
@@ -37,4 +37,11 @@ export function buildRequest(args: ParsedArguments, machines: readonly string[])
     templateCache: `${cacheFolder(process.env, homedir())}/templates` as AbsPath,
     fromNothing: args.flag("rebuild"),
   });
+}
+
+/** A path on a machine as people type it, `/usr/local/` before it or not; undefined: it lies elsewhere. Pure. */
+export function treePathArgument(asked: string): string | undefined {
+  // People copy paths from a shell on the machine.
+  const path = asked.replace(new RegExp(`^${TREE_ROOT}/`), "").replace(/\/+$/, "");
+  return path === "" || path.startsWith("/") || path.split("/").includes("..") ? undefined : path;
 }

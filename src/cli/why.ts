@@ -22,13 +22,12 @@ import type { CommandRun } from "./commands.ts";
 import { EXIT } from "./exit.ts";
 import { refuseUsage } from "./help.ts";
 import { printDiagnostics, printErr, printJson, printOut, refuse } from "./print.ts";
-import { buildRequest } from "./request.ts";
+import { buildRequest, treePathArgument } from "./request.ts";
 
 export const run: CommandRun = async (args) => {
   const [pattern = "", asked = ""] = args.positionals;
-  // People copy paths from a shell on the machine.
-  const path = asked.replace(new RegExp(`^${TREE_ROOT}/`), "").replace(/\/+$/, "");
-  if (path === "" || path.startsWith("/") || path.split("/").includes(".."))
+  const path = treePathArgument(asked);
+  if (path === undefined)
     return refuseUsage(`\`why\` wants a path under ${TREE_ROOT}, not \`${printable(asked)}\``, "why");
   const request = buildRequest(args, [pattern]);
   if (!request.ok) return refuse(request.problems);

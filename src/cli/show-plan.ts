@@ -58,6 +58,7 @@ export function planLines(plan: PushPlan, paint: Paint = paintErr): string[] {
     );
   }
   out.push(...leftover);
+  for (const note of plan.notes) out.push(paint("dim", `  note: ${printable(note)}`));
   if (plan.pending) out.push(paint("dim", "  with what an interrupted push left undone"));
   if (plan.prunePackages)
     for (const p of plan.unneeded) out.push(`  remove package ${printable(p.name)}: ${printable(p.reason)}`);

@@ -1,6 +1,7 @@
 /** Turns a plan into the lines that the remote program's `commit` reads (docs/remote-protocol.md). Pure. */
 import { printable } from "../diagnostics.ts";
 import type { GenerationId } from "../paths.ts";
+import type { UnitAction } from "../units/unit-change.ts";
 import type { PushPlan } from "./plan.ts";
 import type { FileChange } from "./tree-diff.ts";
 
@@ -47,8 +48,8 @@ export function operationLines(plan: PushPlan, to: GenerationId, settings: Commi
   if (plan.daemonReload) lines.push("daemon-reload");
   for (const t of plan.triggers) lines.push(["trigger", t.name, ...t.files].join("\t"));
   // No action is an action that the machine need not hear of.
-  for (const u of plan.units)
-    if (u.action !== "none") lines.push(`unit\t${u.action === "rebind" ? "restart" : u.action}\t${u.unit}`);
+  for (const u of plan.units) if (u.action !== "none" && !u.implied) lines.push(`unit\t${verbOf(u)}\t${u.unit}`);
+  for (const u of plan.units) if (u.forget) lines.push(`unit\tforget\t${u.unit}`);
   for (const c of plan.checks) lines.push(`check\t${c}`);
   lines.push("end");
   return `${lines.join("\n")}\n`;
@@ -73,6 +74,11 @@ function plannedLines(plan: PushPlan): string[] {
     `meta\tunits\t${units.length}`,
     ...texts.map((text) => `plan\t${printable(text).slice(0, 1000)}`),
   ];
+}
+
+function verbOf(u: UnitAction): string {
+  if (u.onlyIfRunning) return "try-restart";
+  return u.action === "rebind" ? "restart" : u.action;
 }
 
 function fileLines(f: FileChange, takeOver: boolean): string[] {

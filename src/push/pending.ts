@@ -5,7 +5,7 @@
 import type { UnitName } from "../paths.ts";
 import type { UnitAction } from "../units/unit-change.ts";
 import type { PushPlan } from "./plan.ts";
-import type { Trigger } from "./triggers.ts";
+import type { Trigger } from "./triggers/index.ts";
 
 const REASON = "an interrupted push left it undone";
 

@@ -12,7 +12,8 @@ import { decideUnread } from "./live/unread.ts";
 import { withPending } from "./pending.ts";
 import type { Probe } from "./probe.ts";
 import type { FileChange } from "./tree-diff.ts";
-import { daemonsFor, type Trigger, triggersFor } from "./triggers.ts";
+import { planNotes } from "./plan-notes.ts";
+import { daemonsFor, type Trigger, triggersFor } from "./triggers/index.ts";
 
 /** Executables here run after every push that changed something. */
 export const CHECK_FOLDER = "lib/labctl/check.d/";
@@ -41,6 +42,8 @@ export interface PushPlan {
   readonly drifted: readonly string[];
   /** Unit actions of an interrupted push are still to be done. */
   readonly pending: boolean;
+  /** What the push does not do, though someone may expect it; one sentence each. */
+  readonly notes: readonly string[];
 }
 
 export interface UnneededPackage {
@@ -72,6 +75,7 @@ export function planPush(input: PlanInput): PushPlan {
     after: input.after,
     changed: changedPaths(input.changes.filter((c) => !isSettled(c))),
     live: probe.units,
+    states: probe.states,
   };
   const decision = settled.changedAtS.size > 0 ? decideUnread(decide, settled) : decideActions(decide);
   const taken = input.changes.filter((c) => isSettled(c) && !settled.attributes.has(c.path));
@@ -81,8 +85,10 @@ export function planPush(input: PlanInput): PushPlan {
   // Whether what reads a folder has read it since can't be seen; to have it read again does no harm.
   const loaded = input.changes.filter((c) => settled.changedAtS.get(c.path) !== 0);
   const installs = manifest.packages.some((p) => probe.missingPackages.has(p.name));
-  const decided = installs ? decision.actions.map((a) => afterInstall(a, probe.units)) : decision.actions;
-  const units = [...decided, ...daemonActions(loaded, decided, probe.units)];
+  const decided = installs
+    ? decision.actions.map((a) => afterInstall(a, input.after, probe.units))
+    : decision.actions;
+  const units = [...decided, ...daemonActions({ ...input, changes: loaded }, decided, installs)];
   const plan: PushPlan = {
     machine: manifest.machine,
     from: probe.generation,
@@ -100,6 +106,7 @@ export function planPush(input: PlanInput): PushPlan {
       .map((e) => e.path),
     drifted: [...probe.drifted],
     pending: probe.pending,
+    notes: planNotes(changes),
   };
   return withPending(plan, probe.left);
 }
@@ -117,12 +124,25 @@ function unneededPackages(manifest: Manifest, before: Manifest | undefined, prob
     });
 }
 
-/** Debian starts a service as soon as its package is installed, on its stock configuration: a start would then do nothing. */
-function afterInstall(action: UnitAction, live: ReadonlyMap<UnitName, LiveUnit>): UnitAction {
-  if (action.action !== "start" || live.get(action.unit)?.loadState === "loaded") return action;
-  const reason = `${action.reason}; the installation of its package may have started it without the tree's configuration`;
-  return { ...action, action: "restart", reason };
+/**
+ * Debian starts a service as soon as its package is installed, on its stock configuration: a start would then do
+ * nothing, and a unit of which the tree has drop-ins only would run without them.
+ */
+function afterInstall(
+  action: UnitAction,
+  after: UnitSet,
+  live: ReadonlyMap<UnitName, LiveUnit>,
+): UnitAction {
+  if (live.get(action.unit)?.loadState === "loaded") return action;
+  if (action.action === "start")
+    return { ...action, action: "restart", reason: `${action.reason}; ${STARTED_BY_APT}` };
+  if (action.action !== "none" || after.unit(action.unit).fragment !== undefined) return action;
+  const reason = `is not installed yet; ${STARTED_BY_APT}`;
+  return { ...action, action: "restart", onlyIfRunning: true, reason };
 }
+
+const STARTED_BY_APT =
+  "the installation of its package may have started it without the tree's configuration";
 
 /** True if a push would leave the machine as it is. Pure. */
 export function isEmpty(plan: PushPlan): boolean {
@@ -148,22 +168,19 @@ export function changedPaths(changes: readonly FileChange[]): ChangedPath[] {
 }
 
 function daemonActions(
-  changes: readonly FileChange[],
+  { changes, after, probe }: PlanInput,
   decided: readonly UnitAction[],
-  live: ReadonlyMap<UnitName, LiveUnit>,
+  installs: boolean,
 ): UnitAction[] {
-  return daemonsFor(changes)
-    .filter(
-      (d) =>
-        live.get(d.unit)?.activeState === "active" &&
-        !decided.some((a) => a.unit === d.unit && a.action !== "none"),
-    )
-    .map((d) => ({
-      unit: d.unit,
-      action: "restart" as const,
-      reason: `reads its configuration at start only; ${d.reason}`,
-      causes: d.causes,
-    }));
+  return daemonsFor(changes, after).flatMap((demand): UnitAction[] => {
+    const { unit, causes } = demand;
+    if (decided.some((a) => a.unit === unit && a.action !== "none")) return [];
+    const live = probe.units.get(unit);
+    if (live?.activeState === "active") return [demand];
+    if (!installs || live?.loadState === "loaded") return [];
+    const reason = `${demand.reason}; ${STARTED_BY_APT}`;
+    return [{ unit, action: "restart", onlyIfRunning: true, reason, causes }];
+  });
 }
 
 /** What `--json` prints (DESIGN: the command line's contract). Pure. */
@@ -192,5 +209,6 @@ export function planJson(plan: PushPlan): object {
     ],
     drifted: plan.drifted,
     pending: plan.pending,
+    notes: plan.notes,
   };
 }

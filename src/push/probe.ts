@@ -3,6 +3,7 @@ import { gunzipSync } from "node:zlib";
 import { type Manifest, parseManifest } from "../build/manifest.ts";
 import type { GenerationId, UnitName } from "../paths.ts";
 import type { LiveUnit } from "../units/unit-change.ts";
+import { isUnitName } from "../units/unit-name.ts";
 import type { RemoteRecord } from "./records.ts";
 
 /** The remote program's protocol that this side speaks. */
@@ -48,6 +49,8 @@ export interface Probe {
   readonly ownPackages: ReadonlySet<string>;
   readonly failedUnits: readonly string[];
   readonly units: ReadonlyMap<UnitName, LiveUnit>;
+  /** ActiveState of every unit that systemd has loaded; empty if no unit was asked for. */
+  readonly states: ReadonlyMap<string, string>;
   /** Something was interrupted before, and the probe put it right: what the remote program said of it. */
   readonly recovered: readonly string[];
   /** More paths drifted than the machine listed. */
@@ -94,6 +97,7 @@ export function readProbe(records: readonly RemoteRecord[], asked: ReadonlySet<s
     ownPackages: new Set(all("ours").map((f) => f[0] ?? "")),
     failedUnits: all("failed").map((f) => f[0] ?? ""),
     units: readUnits(data("units")?.toString("utf8") ?? "", systemdVersion, asked),
+    states: readStates(data("states")?.toString("latin1") ?? ""),
     recovered: all("recovered").map((f) => f.join(" ")),
   };
 }
@@ -114,6 +118,11 @@ function unpackManifest(packed: Buffer): Manifest | undefined {
   }
 }
 
+/** Lines of a name and a state. */
+function readStates(text: string): Map<string, string> {
+  return new Map(text.split("\n").map((line) => line.split(" ", 2) as [string, string]));
+}
+
 /** Blocks of `systemctl show`, one a unit, separated by blank lines. */
 function readUnits(
   text: string,
@@ -131,6 +140,9 @@ function readUnits(
     if (!id) continue;
     const fragment = values.get("FragmentPath") ?? "";
     const type = values.get("Type");
+    const dependents = ["RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf"].flatMap((key) =>
+      (values.get(key) ?? "").split(" ").filter(isUnitName),
+    );
     const unit = (name: string): LiveUnit => ({
       name: name as UnitName,
       loadState: values.get("LoadState") ?? "",
@@ -140,6 +152,7 @@ function readUnits(
       canReload: values.get("CanReload") === "yes",
       systemdVersion,
       ...(type ? { type } : {}),
+      ...(dependents.length > 0 ? { dependents } : {}),
       vendorFragment: fragment !== "" && !fragment.startsWith("/usr/local/"),
     });
     const names = (values.get("Names") ?? "").split(" ").filter((name) => asked.has(name));

@@ -19,7 +19,7 @@ import type { OnPushEvent } from "./push-event.ts";
 import { callRemote, newSessionName } from "./session.ts";
 import type { Transport } from "./transport.ts";
 import { diffTrees, type FileChange } from "./tree-diff.ts";
-import { daemonsFor } from "./triggers.ts";
+import { daemonsFor } from "./triggers/index.ts";
 
 /** The tree that the machine shall have. */
 export interface WantedTree {
@@ -186,7 +186,7 @@ function unitsToAsk(
   changes: readonly FileChange[],
 ): string[] {
   const before = readUnitSet(treeView(manifest, texts));
-  return [...affectedUnits(before, after, changedPaths(changes)), ...daemonsFor(changes).map((d) => d.unit)];
+  return [...affectedUnits(before, after, changedPaths(changes)), ...daemonsFor(changes, after).map((d) => d.unit)];
 }
 
 async function probeMachine(

@@ -8,6 +8,7 @@
  */
 import { compareBytes, type UnitName } from "../paths.ts";
 import { definitionsChanged } from "./affected.ts";
+import { withConsequences } from "./consequences.ts";
 import { type Demand, definitionDemand, filesOf, referenceDemands } from "./demands.ts";
 import { labctlSetting, triggeredUnits } from "./references.ts";
 import {
@@ -18,7 +19,7 @@ import {
   type UnitAction,
   type UnitDecision,
 } from "./unit-change.ts";
-import { isTemplate, unitType } from "./unit-name.ts";
+import { isTemplate, templateOf, unitType } from "./unit-name.ts";
 import { type Unit, type UnitSet, valuesOf } from "./unit-set.ts";
 
 export interface DecisionInput {
@@ -28,6 +29,8 @@ export interface DecisionInput {
   readonly changed: readonly ChangedPath[];
   /** By the name that was asked for; a unit that the machine never loaded is absent. */
   readonly live: ReadonlyMap<UnitName, LiveUnit>;
+  /** ActiveState of every loaded unit, by name; empty where nobody asked. */
+  readonly states?: ReadonlyMap<string, string>;
 }
 
 /** Reasons beyond this many are counted, not spelled out. */
@@ -51,7 +54,9 @@ export function decideActions(input: DecisionInput): UnitDecision {
     definitions ||= verdict.definition;
   }
   for (const action of coupledServices(input, actions)) actions.set(action.unit, action);
-  return { daemonReload: definitions, actions: [...actions.values()].sort(byOrder) };
+  const { states = new Map() } = input;
+  const all = withConsequences({ before, after, live, states }, actions);
+  return { daemonReload: definitions, actions: [...all.values()].sort(byOrder) };
 }
 
 interface Verdict {
@@ -67,10 +72,20 @@ function decideUnit(input: DecisionInput, name: UnitName): Verdict {
   const live = liveOf(input, was, is);
   const own = new Set<string>([...filesOf(was), ...filesOf(is), ...linkPaths(was), ...linkPaths(is)]);
   const causes = unique(changed.filter((entry) => own.has(entry.path)).map((entry) => entry.cause));
-  const say = (action: Action, reason: string, place?: Demand["place"]): Verdict => ({
-    action: { unit: name, action, reason, causes, ...(place ? { place } : {}) },
+  const say = (action: Action, reason: string): Verdict => ({
+    action: { unit: name, action, reason, causes },
     definition: true,
   });
+  const sayGone = (reason: string): Verdict => {
+    if (isRunning(live)) {
+      // Its processes may end as a failure when they are told to stop.
+      return { action: { unit: name, action: "stop", reason, causes, forget: true }, definition: true };
+    }
+    const state = live?.activeState === "failed" ? "it had failed" : "it was not running";
+    const enabled = /^(enabled|linked)/.test(live?.unitFileState ?? "");
+    const forget = live?.activeState === "failed" || enabled ? { forget: true } : {};
+    return { action: { unit: name, action: "none", reason: `${reason}; ${state}`, causes, ...forget }, definition: true };
+  };
 
   const lost = was.fragment !== undefined && was.fragment.kind !== "masked" && is.fragment === undefined;
   const hidden = is.fragment?.kind === "masked" && was.fragment?.kind !== "masked";
@@ -82,12 +97,15 @@ function decideUnit(input: DecisionInput, name: UnitName): Verdict {
   }
   if (was.fragment?.kind === "alias" && is.fragment === undefined)
     return { action: undefined, definition: true };
-  if (hidden) {
-    return isRunning(live) ? say("stop", "is masked now") : say("none", "is masked now, and was not running");
-  }
+  if (hidden) return sayGone("is masked now");
   if (lost && !live?.vendorFragment) {
     const gone = `${was.fragment?.path} was removed, and no other unit file stands behind it`;
-    return isRunning(live) ? say("stop", gone) : say("none", `${gone}; it was not running`);
+    if (unitType(name) === "slice" && isRunning(live))
+      return say("none", `${gone}; the slice stays for the units in it, without its settings`);
+    return sayGone(gone);
+  }
+  if (isDroppedInstance(was, is, live)) {
+    return say("stop", `is an instance that nothing in the tree mentions any more`);
   }
   if (is.fragment?.kind === "masked") return { action: undefined, definition: false };
 
@@ -145,6 +163,9 @@ function weigh(input: DecisionInput, was: Unit, is: Unit, live: LiveUnit | undef
   const wanted = restarts.length > 0 ? restarts : reloads;
   if (override === "none")
     return say("none", `OnChange=none leaves it alone, though it ${reasons(wanted)}`, wanted);
+  if (servesOneConnection(input, is.name)) {
+    return say("none", `serves one connection; the next one takes the change: ${reasons(wanted)}`, wanted);
+  }
   if (isOneshotMidway(is, live)) {
     return say(
       "none",
@@ -168,6 +189,29 @@ function weigh(input: DecisionInput, was: Unit, is: Unit, live: LiveUnit | undef
     "restart",
     `${reasons(reloads)} (${canReload ? "OnChange=restart" : "it can't reload"})`,
     reloads,
+  );
+}
+
+/** An instance exists by being mentioned: the link that pulled it in is gone, and nobody enabled it by hand. */
+function isDroppedInstance(was: Unit, is: Unit, live: LiveUnit | undefined): boolean {
+  return (
+    isRunning(live) &&
+    templateOf(is.name) !== undefined &&
+    was.fragment?.kind === "file" &&
+    was.wantedBy.length > 0 &&
+    is.wantedBy.length === 0 &&
+    !/^(enabled|linked)/.test(live?.unitFileState ?? "")
+  );
+}
+
+/** systemd starts an instance of an Accept=yes socket for each connection, and can't start one without. */
+function servesOneConnection(input: DecisionInput, name: UnitName): boolean {
+  const template = templateOf(name);
+  return (
+    template !== undefined &&
+    input.after.names.some(
+      (each) => each.endsWith(".socket") && triggeredUnits(input.after.unit(each)).includes(template),
+    )
   );
 }
 

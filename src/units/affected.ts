@@ -5,10 +5,11 @@
 import { compareBytes, type RelPath, type UnitName } from "../paths.ts";
 import { compareSettings } from "./compare.ts";
 import { isReferred } from "./demands.ts";
+import { neighbourhood, readDependencies } from "./dependencies.ts";
 import { triggeredUnits } from "./references.ts";
 import type { ChangedPath } from "./unit-change.ts";
 import { parseUnitFile } from "./unit-file.ts";
-import { isTemplate, splitUnitName, unitPattern } from "./unit-name.ts";
+import { isTemplate, isUnitName, splitUnitName, unitPattern, unitType } from "./unit-name.ts";
 import { classifyPath, type UnitPath } from "./unit-path.ts";
 import { mergeSettings, type Settings, type UnitSet } from "./unit-set.ts";
 
@@ -52,7 +53,17 @@ export function affectedUnits(before: UnitSet, after: UnitSet, changed: readonly
     const unit = after.unit(name);
     if (unit.fragment?.kind !== "alias" && isReferred(unit, before, after, changed)) add(name);
   }
-  return [...out].sort(compareBytes);
+  return [...withNeighbours(out, before, after)].sort(compareBytes);
+}
+
+/** A restart or a stop carries on along dependencies; whether it does depends on which of those units run. */
+function withNeighbours(found: ReadonlySet<string>, before: UnitSet, after: UnitSet): Set<string> {
+  const names = [...found].filter((name) => isUnitName(name));
+  // Whatever a target pulls in was decided when it started, and it never restarts.
+  const sources = names.filter((name) => unitType(name) !== "target" || after.unit(name).fragment !== undefined);
+  const known = new Set([...before.names, ...after.names, ...names]);
+  const graphs = [before, after].map((set) => readDependencies(set, known));
+  return new Set([...found, ...neighbourhood(sources, graphs)]);
 }
 
 /** True if systemd's idea of its unit files would be out of date by meaning; links and generators count always. */

@@ -32,6 +32,8 @@ export interface LiveUnit {
    * tree's own file. Undefined: not looked, taken as false.
    */
   readonly vendorFragment?: boolean;
+  /** Units that stop or restart when this one does, by systemd's own account. Undefined: not asked, taken as none. */
+  readonly dependents?: readonly UnitName[];
 }
 
 export type Action = "start" | "stop" | "reload" | "restart" | "rebind" | "none";
@@ -44,6 +46,15 @@ export interface UnitAction {
   readonly reason: string;
   /** The causes of the changed paths behind it, without repetition, in the order of the changes. */
   readonly causes: readonly string[];
+  /** systemd does it by itself along with another action, and would refuse to be asked for it. */
+  readonly implied?: boolean;
+  /** The action is for a unit that may not run: then nothing happens, least of all a start. */
+  readonly onlyIfRunning?: boolean;
+  /**
+   * The unit is gone for good: what `systemctl enable` made for it goes, and so does its failed state, which would else
+   * be listed for ever. Stands beside any action.
+   */
+  readonly forget?: boolean;
   /** The line of a unit file that makes the connection; undefined where no line does. */
   readonly place?: Place;
 }
@@ -57,7 +68,12 @@ export interface UnitDecision {
 
 /** True while the unit holds processes or resources that a restart or a stop concerns. Pure. */
 export function isRunning(live: LiveUnit | undefined): boolean {
-  return live !== undefined && /^(active|reloading|refreshing|activating)$/.test(live.activeState);
+  return live !== undefined && isRunningState(live.activeState);
+}
+
+/** The same for an ActiveState alone. Pure. */
+export function isRunningState(activeState: string): boolean {
+  return /^(active|reloading|refreshing|activating)$/.test(activeState);
 }
 
 /** `restart nginx.service: binds …`, one printable line. Pure. */

@@ -13,7 +13,7 @@ import type { Machine } from "../../src/twin/machine.ts";
 import { isInNamespaces, runInNamespaces } from "../../src/twin/namespace.ts";
 
 /** Packages that tests need in the machines, besides the base set. */
-const TEST_PACKAGES: readonly string[] = ["nginx-light", "curl", "nodejs", "dnsmasq-base", "busybox"];
+const TEST_PACKAGES: readonly string[] = ["nginx-light", "curl", "nodejs", "dnsmasq-base", "busybox", "udev"];
 
 /** The value, or an Error with every problem's printed form: in a test, an expected failure is not expected. */
 export function unwrap<T>(result: Result<T>): T {

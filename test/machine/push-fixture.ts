@@ -163,10 +163,13 @@ export interface UnitState {
 }
 
 /** Every loaded unit that can run, except those that come and go by themselves. */
-export async function unitStates(machine: Machine): Promise<Map<string, UnitState>> {
+export async function unitStates(
+  machine: Machine,
+  patterns = "'*.service' '*.socket' '*.timer' '*.path' '*.mount'",
+): Promise<Map<string, UnitState>> {
   const text = await inside(
     machine,
-    "systemctl show --property=Id,InvocationID,ActiveState,StateChangeTimestampMonotonic '*.service' '*.socket' '*.timer' '*.path' '*.mount'",
+    `systemctl show --property=Id,InvocationID,ActiveState,StateChangeTimestampMonotonic ${patterns}`,
   );
   const out = new Map<string, UnitState>();
   for (const block of text.split("\n\n")) {
@@ -189,7 +192,7 @@ export async function unitStates(machine: Machine): Promise<Map<string, UnitStat
 
 /** The pusher's own timer, logins, and what systemd starts by itself now and then. */
 const TRANSIENT =
-  /^(labctl-revert\.|session-|user@|user-runtime-dir@|run-user-|run-credentials-|systemd-tmpfiles-clean|systemd-hostnamed|systemd-localed|systemd-timedated|sshd?@)/;
+  /^(labctl-revert\.|session-|user@|user-\d+\.slice|user-runtime-dir@|run-user-|run-credentials-|systemd-tmpfiles-clean|systemd-hostnamed|systemd-localed|systemd-timedated|sshd?@)/;
 
 /** `restart nginx.service` for each unit that differs between two looks, sorted. Pure. */
 export function unitDifference(

@@ -8,8 +8,9 @@ import type { GenerationId, UnitName } from "../../src/paths.ts";
 import { operationLines, stagedPaths } from "../../src/push/operations.ts";
 import { isEmpty, type PushPlan, planJson, planPush } from "../../src/push/plan.ts";
 import type { Probe } from "../../src/push/probe.ts";
+import { planNotes } from "../../src/push/plan-notes.ts";
 import { diffTrees } from "../../src/push/tree-diff.ts";
-import { daemonsFor, triggersFor } from "../../src/push/triggers.ts";
+import { daemonsFor, triggersFor } from "../../src/push/triggers/index.ts";
 import { readUnitSet } from "../../src/units/unit-set.ts";
 import { liveUnit } from "../units/memory-tree.ts";
 import { dir, file, link, manifestOf } from "./manifest-of.ts";
@@ -83,8 +84,18 @@ test("triggers: who is told, and with which files", () => {
     ["lib/sysctl.d/x.conf", "added", ["sysctl"]],
     ["lib/sysctl.d/x.conf", "removed", ["sysctl"]],
     ["lib/udev/rules.d/x.rules", "removed", ["udev"]],
+    ["lib/systemd/network/x.link", "added", ["udev"]],
+    ["lib/binfmt.d/x.conf", "removed", ["binfmt"]],
     ["lib/systemd/network/x.network", "added", ["networkd"]],
+    ["lib/systemd/network/x.network.d/y.conf", "removed", ["networkd"]],
+    ["lib/systemd/network/x.netdev", "added", ["networkd"]],
+    ["share/dbus-1/system-services/org.x.service", "added", ["dbus"]],
+    ["share/dbus-1/system.d/org.x.conf", "removed", ["dbus"]],
     ["lib/systemd/journald.conf.d/x.conf", "added", []],
+    // What these subsystems do not read is not their business.
+    ["lib/sysctl.d/README", "added", []],
+    ["lib/tmpfiles.d/x.conf~", "added", []],
+    ["lib/systemd/network/x.network.d/y", "added", []],
     ["lib/sysctl.d.old/x.conf", "added", []],
     ["etc/lib/sysctl.d/x.conf", "added", []],
   ];
@@ -99,17 +110,40 @@ test("triggers: who is told, and with which files", () => {
     );
   }
   assert.deepEqual(triggersFor(diffTrees(undefined, manifestOf([dir("lib/sysctl.d")]))), []);
-  const all = ["lib/systemd/network/a", "lib/sysctl.d/a", "lib/tmpfiles.d/a", "lib/sysusers.d/a"];
-  const order = triggersFor(diffTrees(undefined, manifestOf(all.map((p) => file(p, "1"))))).map(
+  const all = ["systemd/network/a.netdev", "sysctl.d/a.conf", "tmpfiles.d/a.conf", "sysusers.d/a.conf"];
+  const order = triggersFor(diffTrees(undefined, manifestOf(all.map((p) => file(`lib/${p}`, "1"))))).map(
     (t) => t.name,
   );
   assert.deepEqual(order, ["sysusers", "tmpfiles", "sysctl", "networkd"]);
 });
 
+test("triggers run for another content, not for another mode, nor for a link that hides a vendor's file", () => {
+  const path = "lib/tmpfiles.d/x.conf";
+  const of = (before: ManifestEntry, after: ManifestEntry): string[] =>
+    triggersFor(diffTrees(manifestOf([before]), manifestOf([after]))).map((t) => t.name);
+  assert.deepEqual(of(file(path, "1"), file(path, "2")), ["tmpfiles"]);
+  assert.deepEqual(of(file(path, "1"), file(path, "1", { mode: 0o600 })), []);
+  assert.deepEqual(of(file(path, "1"), link(path, "/dev/null")), []);
+});
+
+test("what a removed file leaves behind is said", () => {
+  const gone = ["lib/tmpfiles.d/x.conf", "lib/sysusers.d/x.conf", "lib/sysctl.d/x.conf"];
+  const changes = diffTrees(manifestOf(gone.map((p) => file(p, "1"))), manifestOf([]));
+  assert.deepEqual(planNotes(changes), [
+    "lib/sysusers.d/x.conf was removed: its users and groups stay, since files may belong to them; `userdel` removes one",
+    "lib/tmpfiles.d/x.conf was removed: what it made stays, since it may hold data",
+  ]);
+  const user = diffTrees(undefined, manifestOf([file("lib/systemd/user/x.service", "1")]));
+  assert.deepEqual(planNotes(user), [
+    "lib/systemd/user/x.service is for user managers: one that runs takes it after " +
+      "`systemctl --user daemon-reload`, or at its user's next login",
+  ]);
+});
+
 test("daemons that read their folder at start only are asked for and restarted where they run", () => {
   const changes = diffTrees(undefined, manifestOf([file("lib/systemd/resolved.conf.d/x.conf", "1")]));
   assert.deepEqual(
-    daemonsFor(changes).map((d) => d.unit),
+    daemonsFor(changes, readUnitSet(treeView(undefined, new Map()))).map((d) => d.unit),
     ["systemd-resolved.service"],
   );
   const restarts = (state: string) =>
@@ -143,6 +177,7 @@ function probed(rest: Partial<Probe>): Probe {
     ownPackages: new Set(),
     failedUnits: [],
     units: new Map(),
+    states: new Map(),
     recovered: [],
     driftCut: false,
     ...rest,
@@ -377,6 +412,7 @@ test("the JSON of a plan has the contract's keys", () => {
     packages: [],
     drifted: [],
     pending: false,
+    notes: [],
   });
 });
 

@@ -18,20 +18,34 @@ test("actions run in systemd's order whatever the order of the list", (t) => {
     "unit\trestart\tdev-\\x2d@1:a.service",
     "unit\trestart\tx.service",
     "trigger\ttmpfiles\t/usr/local/lib/tmpfiles.d/a b.conf",
-    "trigger\tsysusers",
+    "trigger\tsysusers\t/usr/local/lib/sysusers.d/u.conf",
+    "unit\treload\tnftables.service",
+    "unit\ttry-restart\tnot-there.service",
+    "unit\ttry-restart\tthere.service",
+    "trigger\tnetworkd",
+    "trigger\tudev",
     "daemon-reload",
     "unit\tstop\told.service",
   ];
-  const files = script("check", "echo fine");
-  const answer = machine.commit(1, files, [op("put", "check", "755"), ...ops]);
+  const conf = { "lib/tmpfiles.d/a b.conf": "", "lib/sysusers.d/u.conf": "" };
+  const files = { ...script("check", "echo fine"), ...conf };
+  const puts = Object.keys(conf).map((path) => op("put", path));
+  const answer = machine.commit(1, files, [op("put", "check", "755"), ...puts, ...ops]);
   assert.equal(answer.done, "ok", answer.stdout + answer.stderr);
   assert.deepEqual(machine.calls(), [
+    // Before anything changes: a staged file may belong to the new user.
+    "systemd-sysusers -- <stage>/lib/sysusers.d/u.conf",
     "systemctl stop -- old.service",
     "systemctl daemon-reload",
-    "systemd-sysusers ",
-    "systemd-tmpfiles --create /usr/local/lib/tmpfiles.d/a b.conf",
-    "systemctl reset-failed -- dev-\\x2d@1:a.service x.service",
-    "systemctl restart -- dev-\\x2d@1:a.service x.service",
+    "systemd-sysusers -- u.conf",
+    "systemd-tmpfiles --create -- a b.conf",
+    "systemctl reload -- nftables.service",
+    "systemctl --quiet is-active systemd-networkd.service",
+    "networkctl reload",
+    "systemctl --quiet is-active not-there.service",
+    "systemctl --quiet is-active there.service",
+    "systemctl reset-failed -- dev-\\x2d@1:a.service x.service there.service",
+    "systemctl restart -- dev-\\x2d@1:a.service x.service there.service",
     "systemctl reload -- r1.service",
     "systemctl reset-failed -- new.service",
     "systemctl start -- new.service",

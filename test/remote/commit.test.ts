@@ -53,7 +53,9 @@ test("an operation list that hides an escape, a control character or labctl's ow
     "unit\tkill\ta.service",
     "unit\tstart\t--now",
     "unit\tstart\ta.service b.service",
-    "trigger\tnftables\t-h",
+    "trigger\ttmpfiles\t-h",
+    "trigger\ttmpfiles\tlib/tmpfiles.d/x.conf",
+    "trigger\tformat\t/dev/sda",
     "check\t../../bin/true",
     "meta\tA B\tx",
   ];

@@ -86,6 +86,7 @@ case "\${0##*/} $1" in
   'systemctl start'|'systemctl restart'|'systemctl reload')
     [[ -n \${FAKE_FAIL-} && " $* " == *" $FAKE_FAIL "* ]] && { echo "Job for $FAKE_FAIL failed" >&2; exit 1; } ;;
   systemd-detect-virt*) exit 1 ;;
+  'systemctl --quiet') [[ "$*" != *not-there* ]] || exit 3 ;;
 esac
 [[ "\${0##*/}" != "\${FAKE_BROKEN-}" ]]
 `;
@@ -95,6 +96,7 @@ esac
     "systemd-sysusers",
     "systemd-tmpfiles",
     "systemd-sysctl",
+    "networkctl",
     "journalctl",
     "nft",
     "systemd-detect-virt",
@@ -169,7 +171,7 @@ esac
       rmSync(log);
       return lines
         .filter((line) => !/^systemctl (--version|list-units|show)/.test(line))
-        .map((line) => line.replace(/@\d{10}\b/, "@<time>"));
+        .map((line) => line.replace(/@\d{10}\b/, "@<time>").replace(/\S* \S*\/stage\/\w+\/tree/g, "<stage>"));
     },
     state(name) {
       const path = join(root, ".labctl", name);

@@ -7,45 +7,19 @@ CHECK_LINES=50
 
 # True for a line of the apply list that is safe to act upon.
 valid_apply() {
-  local rest=${1#*"$TAB"} word
+  local rest=${1#*"$TAB"}
   local -a words=()
   case ${1%%"$TAB"*} in
     daemon-reload) [[ $1 == daemon-reload ]] ;;
     unit)
-      case ${rest%%"$TAB"*} in start | stop | reload | restart) valid_unit "${rest#*"$TAB"}" ;; *) false ;; esac
+      case ${rest%%"$TAB"*} in start | stop | reload | restart | try-restart | forget) valid_unit "${rest#*"$TAB"}" ;; *) false ;; esac
       ;;
     check) valid_path "$rest" ;;
     trigger)
       IFS=$TAB read -r -a words <<<"$rest"
-      case ${words[0]-} in
-        sysusers | tmpfiles | modules-load | sysctl | udev | networkd | resolved | journald) ;;
-        # Without a file there is nothing that it could load.
-        nftables) ((${#words[@]} > 1)) || return 1 ;;
-        *) return 1 ;;
-      esac
-      for word in "${words[@]:1}"; do [[ $word != -* && $word != *[[:cntrl:]]* ]] || return 1; done
+      valid_trigger "${words[@]}"
       ;;
     *) false ;;
-  esac
-}
-
-# The one table of triggers, in the order in which they run: users before what they own, modules before their keys.
-TRIGGER_ORDER='sysusers tmpfiles modules-load sysctl udev networkd resolved journald nftables'
-run_trigger() { # NAME ARGUMENT...
-  local name=$1 library=${LABCTL_SYSTEMD_LIBRARY:-/usr/lib/systemd} file
-  shift
-  case $name in
-    sysusers) systemd-sysusers "$@" ;;
-    tmpfiles) systemd-tmpfiles --create "$@" ;;
-    # A container cannot load modules or write device nodes; its host does.
-    modules-load) systemd-detect-virt --container --quiet || "$library/systemd-modules-load" "$@" ;;
-    sysctl) "$library/systemd-sysctl" "$@" ;;
-    udev) [[ ! -S /run/udev/control ]] || udevadm control --reload ;;
-    # Where another program looks after the network, nobody reads these files.
-    networkd) ! "$SYSTEMCTL" --quiet is-active systemd-networkd.service || networkctl reload ;;
-    resolved) "$SYSTEMCTL" restart systemd-resolved.service ;;
-    journald) "$SYSTEMCTL" restart systemd-journald.service ;;
-    nftables) for file in "$@"; do nft -f "$file" || return 1; done ;;
   esac
 }
 
@@ -109,20 +83,47 @@ run_units() {
   ((any == 0))
 }
 
-# Sets SELECTED to the units of one action in the apply list.
+# Sets SELECTED to the units of one action in the apply list. Of those that are to restart only if they run, it takes
+# the ones that do, so that one call restarts them all.
 select_units() { # ACTION LINE...
-  local action=$1 line
+  local action=$1 line unit
+  local -a maybe=()
   shift
   SELECTED=()
   for line in "$@"; do
-    [[ $line != "unit$TAB$action$TAB"* ]] || SELECTED+=("${line##*"$TAB"}")
+    case $line in
+      "unit$TAB$action$TAB"*) SELECTED+=("${line##*"$TAB"}") ;;
+      "unit${TAB}try-$action$TAB"*) maybe+=("${line##*"$TAB"}") ;;
+    esac
+  done
+  for unit in "${maybe[@]}"; do
+    if "$SYSTEMCTL" --quiet is-active "$unit"; then SELECTED+=("$unit"); fi
   done
 }
 
-run_triggers() { # LINE...
-  local name line said status began
+# forget_units UNIT...: for units that are gone: links that `systemctl enable` made and that lead nowhere now, and the
+# failed state, which systemd would else list for ever.
+forget_units() {
+  local unit link name
+  (($# > 0)) || return 0
+  for unit in "$@"; do
+    name=${unit//\\/\\\\}
+    while IFS= read -r link; do
+      [[ ! -e $link ]] || continue
+      begin "unlinked$TAB$link$TAB$(readlink -n -- "$link")"
+      rm -f -- "$link"
+    done < <(find ${LABCTL_UNIT_LINKS:-/etc/systemd/system /run/systemd/system} -maxdepth 2 -type l \
+      \( -name "$name" -o -lname "*/$name" \) 2>/dev/null)
+  done
+  "$SYSTEMCTL" reset-failed -- "$@" 2>/dev/null
+  step forget "$*"
+}
+
+run_triggers() { # "NAME..." LINE...: the first that fails ends it, but for a revert
+  local name line said status began order=$1 any=0
   local -a words=()
-  for name in $TRIGGER_ORDER; do
+  shift
+  for name in $order; do
     for line in "$@"; do
       IFS=$TAB read -r -a words <<<"$line"
       [[ ${words[0]} == trigger && ${words[1]-} == "$name" ]] || continue
@@ -134,10 +135,12 @@ run_triggers() { # LINE...
       record trigger "$name" "$( ((status == 0)) && echo ok || echo failed)" "$REPLY" "$said"
       if ((status != 0)); then
         problem trigger-failed "$name"
-        return 1
+        ((APPLY_N == 0)) || return 1
+        any=1
       fi
     done
   done
+  ((any == 0))
 }
 
 daemon_reload() {
@@ -213,10 +216,17 @@ settle() { # UNIT...
   ((any == 0))
 }
 
+FIREWALL=nftables.service
+listed() { # LINE LIST...
+  local line
+  for line in "${@:2}"; do [[ $line != "$1" ]] || return 0; done
+  return 1
+}
+
 # apply N FAILED-BEFORE LINE...: everything in order; false at the first stage that failed.
 apply() {
   APPLY_N=$1
-  local failed_before=$2 line unit any=0
+  local failed_before=$2 line unit any=0 i
   local -a SELECTED=() checks=() begun=()
   shift 2
   (($# > 0)) || return 0
@@ -227,9 +237,16 @@ apply() {
     [[ $line != daemon-reload ]] || daemon_reload || return 1
     [[ $line != check"$TAB"* ]] || checks+=("${line#*"$TAB"}")
   done
-  run_triggers "$@" || return 1
+  select_units forget "$@"
+  forget_units "${SELECTED[@]}"
+  run_triggers "$TRIGGERS_EARLY" "$@" || return 1
+  for line in restart reload start; do
+    ! listed "unit$TAB$line$TAB$FIREWALL" "$@" || run_units "$line" "$FIREWALL" || return 1
+  done
+  run_triggers "$TRIGGERS_LATE" "$@" || return 1
   for line in restart reload start; do
     select_units "$line" "$@"
+    for i in "${!SELECTED[@]}"; do [[ ${SELECTED[i]} != "$FIREWALL" ]] || unset "SELECTED[i]"; done
     [[ $line == reload ]] || begun+=("${SELECTED[@]}")
     run_units "$line" "${SELECTED[@]}" || return 1
     at "units-$line" || return 1

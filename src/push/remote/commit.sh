@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The remote program, part 6: the verb `commit`: lock, check, back up, write the journal, go forward, apply, check.
+# The remote program, part 9: the verb `commit`: lock, check, back up, write the journal, go forward, apply, check.
 # Up to the journal every failure leaves the tree as it was; after it the tree is the new one or the old one.
 
 # commit SESSION [WHO [BYTES SHA256]]: operations on standard input, after a parcel of that length with what is staged;
@@ -130,7 +130,7 @@ prepare() { # SESSION
     check_room || return 1
     rm -rf -- "$folder"
     mkdir -p -- "$folder/replaced" "$folder/before" && at prepare-begun || return 1
-    save_program && check_owners "$stage" || return 1
+    save_program && early_users "$stage/tree" "${APPLY[@]}" && check_owners "$stage" || return 1
     for path in "${PUTS[@]}"; do lines+=("${PUT_ATTR[$path]}$TAB$path"); done
     attributes "$stage/tree" "${lines[@]}" && at stage-attributes-set || return 1
     for path in generation paths fingerprint manifest.json pending; do

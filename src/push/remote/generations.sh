@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The remote program, part 9: old generations: staging files from them, deleting the oldest, running what is pending.
+# The remote program, part 10: old generations: staging files from them, deleting the oldest, running what is pending.
 # Must not touch the tree.
 
 # stage-from-generations SESSION: standard input lists "K TAB PATH": the file that generation K replaced or removed is

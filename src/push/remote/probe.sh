@@ -2,7 +2,7 @@
 # The remote program, part 3: the verbs that only look: `probe`, `read`, `list`, and `stage-begin`.
 # Must not change the tree. Everything slow runs at once and is read at the end.
 
-UNIT_PROPERTIES=Id,Names,LoadState,ActiveState,SubState,UnitFileState,CanReload,FragmentPath,NeedDaemonReload,InvocationID,Type
+UNIT_PROPERTIES=Id,Names,LoadState,ActiveState,SubState,UnitFileState,CanReload,FragmentPath,NeedDaemonReload,InvocationID,Type,RequiredBy,RequisiteOf,BoundBy,ConsistsOf
 
 # data NAME TEXT: a length in bytes, then that many bytes and a newline, so no byte of the text can end the record.
 data() { printf 'data\t%s\t%d\n%s\n' "$1" "${#2}" "$2"; }
@@ -35,9 +35,12 @@ verb_probe() {
     LABCTL_WHO="${WHO-}" LABCTL_QUIET_DONE=1 bash --norc "$STATE/remote.sh" recover contact
   fi
 
-  local fd_version fd_failed fd_units='' fd_packages='' fd_fresh='' fd_free
+  local fd_version fd_states fd_units='' fd_packages='' fd_fresh='' fd_free
   exec {fd_version}< <("$SYSTEMCTL" --version 2>/dev/null)
-  exec {fd_failed}< <("$SYSTEMCTL" list-units --failed --all --plain --no-legend --no-pager 2>/dev/null)
+  # All of them where units are asked about: what a restart carries along depends on what runs.
+  local -a which=(--all)
+  ((${#units[@]} > 0)) || which+=(--failed)
+  exec {fd_states}< <("$SYSTEMCTL" list-units "${which[@]}" --plain --no-legend --no-pager 2>/dev/null)
   exec {fd_free}< <(stat -f -c '%a %S' -- "$ROOT" 2>/dev/null)
   if ((${#units[@]} > 0)); then
     exec {fd_units}< <("$SYSTEMCTL" show --no-pager --property="$UNIT_PROPERTIES" -- "${units[@]}" 2>/dev/null)
@@ -66,7 +69,7 @@ verb_probe() {
   if [[ ${word-} == systemd ]]; then record systemd "${size-}"; else record systemd none; fi
   probe_drift "$fd_fresh"
   probe_packages "$fd_packages" "${packages[@]}"
-  while read -r word _ <&"$fd_failed"; do record failed "$word"; done
+  probe_states "$fd_states"
   if [[ -n $fd_units ]]; then
     text=$(cat <&"$fd_units")
     data units "$text"
@@ -87,6 +90,16 @@ probe_repository() {
     case $key in repository | by | time) meta[$key]=$value ;; esac
   done <"$STATE/generations/$GEN/meta"
   [[ -z ${meta[repository]-} ]] || record repository "${meta[time]-}" "${meta[by]-}" "${meta[repository]}"
+}
+
+# `failed` for each failed unit, then name and ActiveState of all that were listed but devices, which never stop.
+probe_states() { # descriptor
+  local name state text=''
+  while read -r name _ state _ <&"$1"; do
+    [[ $state != failed ]] || record failed "$name"
+    [[ $name == *.device ]] || text+="$name $state"$'\n'
+  done
+  data states "${text%$'\n'}"
 }
 
 probe_state() {

@@ -19,6 +19,7 @@ const ALL = [
   "probe",
   "plan",
   "journal",
+  "triggers",
   "apply",
   "undo",
   "parcel",

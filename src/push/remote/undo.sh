@@ -105,8 +105,13 @@ redo_actions() { # LINE... of generations/n/actions
   local any=0 line
   local -a SELECTED=() units=()
   (($# > 0)) || return 0
+  for line in "$@"; do
+    [[ $line == "unlinked$TAB"* ]] || continue
+    line=${line#*"$TAB"}
+    ln -s -- "${line#*"$TAB"}" "${line%%"$TAB"*}" 2>/dev/null
+  done
   daemon_reload || any=1
-  run_triggers "$@" || any=1
+  run_triggers "$TRIGGERS_EARLY $TRIGGERS_LATE" "$@" || any=1
   for line in "$@"; do [[ $line != unit"$TAB"* ]] || units+=("${line##*"$TAB"}"); done
   # A unit that failed on the new files may have used up its start limit.
   ((${#units[@]} == 0)) || "$SYSTEMCTL" reset-failed -- "${units[@]}" 2>/dev/null

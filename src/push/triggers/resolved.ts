@@ -1,0 +1,12 @@
+/** Names: resolved.conf(5), systemd.dnssd(5). Many machines do without resolved, or have it switched off. */
+import type { UnitName } from "../../paths.ts";
+import type { Rule } from "./rule.ts";
+
+export const resolved: readonly Rule[] = [
+  {
+    path: /^lib\/systemd\/(resolved\.conf\.d\/[^/]+\.conf|dnssd\/[^/]+\.dnssd(\.d\/[^/]+\.conf)?)$/,
+    unit: "systemd-resolved.service" as UnitName,
+    action: "restart",
+    why: "reads its configuration at start only",
+  },
+];

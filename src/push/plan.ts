@@ -176,7 +176,9 @@ function daemonActions(
     const { unit, causes } = demand;
     if (decided.some((a) => a.unit === unit && a.action !== "none")) return [];
     const live = probe.units.get(unit);
-    if (live?.activeState === "active") return [demand];
+    const either = live?.canReload ? "reload" : "restart";
+    if (live?.activeState === "active")
+      return [{ ...demand, action: demand.action === "either" ? either : demand.action }];
     if (!installs || live?.loadState === "loaded") return [];
     const reason = `${demand.reason}; ${STARTED_BY_APT}`;
     return [{ unit, action: "restart", onlyIfRunning: true, reason, causes }];

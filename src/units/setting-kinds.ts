@@ -4,6 +4,7 @@
  * A key that no table names takes its last value. Must not know files or units.
  */
 import { splitWords } from "./quoted-words.ts";
+import { canonicalPath, canonicalSpelling } from "./value-spelling.ts";
 
 /**
  * single: the last assignment counts.
@@ -79,23 +80,35 @@ const FAMILIES: readonly (readonly [section: string, pattern: RegExp])[] = [
   ["Path", /^(PathExists|PathExistsGlob|PathChanged|PathModified|DirectoryNotEmpty)$/],
 ];
 
-const BOOLEAN = new Set([
-  ...words(`Accept AllowIsolate Broadcast CPUAccounting CPUSchedulingResetOnFork DefaultDependencies
-    DynamicUser FixedRandomDelay FlushPending ForceUnmount FreeBind GuessMainPID IOAccounting IPAccounting
-    IgnoreOnIsolate IgnoreSIGPIPE KeepAlive LazyUnmount LockPersonality MakeDirectory MemoryAccounting
-    MemoryDenyWriteExecute MountAPIVFS NoDelay NoNewPrivileges NonBlocking OnClockChange OnTimezoneChange
-    PassCredentials PassPacketInfo PassSecurity Persistent PrivateDevices PrivateIPC PrivateMounts PrivateNetwork
-    PrivateTmp PrivateUsers ProtectClock ProtectControlGroups ProtectHome ProtectHostname ProtectKernelLogs
-    ProtectKernelModules ProtectKernelTunables ProtectSystem ReadWriteOnly RefuseManualStart RefuseManualStop
-    RemainAfterElapse RemainAfterExit RemoveIPC RemoveOnStop RestrictRealtime RestrictSUIDSGID ReusePort
-    RootDirectoryStartOnly SendSIGHUP SendSIGKILL SloppyOptions StopWhenUnneeded SyslogLevelPrefix TTYReset
-    TTYVHangup TTYVTDisallocate TasksAccounting Transparent WakeSystem Writable`),
-]);
+/** Older names, systemd's gperf table: both assign the same. */
+const OLD_NAMES: Readonly<Record<string, string>> = {
+  BindTo: "BindsTo",
+  PropagateReloadTo: "PropagatesReloadTo",
+  PropagateReloadFrom: "ReloadPropagatedFrom",
+  ReadWriteDirectories: "ReadWritePaths",
+  ReadOnlyDirectories: "ReadOnlyPaths",
+  InaccessibleDirectories: "InaccessiblePaths",
+  StartLimitInterval: "StartLimitIntervalSec",
+};
+
+/**
+ * The section and the keys that an assignment sets: itself but for older names, and for `TimeoutSec=` of a service,
+ * which stands for two. Pure.
+ */
+export function meantKeys(section: string, key: string): { section: string; keys: readonly string[] } {
+  const now = OLD_NAMES[key] ?? key;
+  if (section === "Service" && key === "TimeoutSec")
+    return { section, keys: ["TimeoutStartSec", "TimeoutStopSec"] };
+  if (section === "Service" && /^(StartLimit(Interval(Sec)?|Burst|Action)|FailureAction|RebootArgument)$/.test(key))
+    return { section: "Unit", keys: [now] };
+  return { section, keys: [now] };
+}
 
 /** How several assignments of a key combine. Pure. */
 export function settingKind(section: string, key: string): SettingKind {
   if (section.startsWith("X-")) return key === "ReloadOn" || key === "RestartOn" ? "set" : "single";
-  if (section === "Unit" && /^(Condition|Assert)/.test(key)) return "sequence";
+  // All must hold, so their order says nothing.
+  if (section === "Unit" && /^(Condition|Assert)/.test(key)) return "lines";
   if (key === "Environment") return "environment";
   if (SEQUENCE.has(key)) return "sequence";
   if (LINES.has(key)) return "lines";
@@ -119,9 +132,11 @@ export function canonicalValue(section: string, key: string, values: readonly st
   const kind = settingKind(section, key);
   switch (kind) {
     case "single":
-      return canonicalSingle(key, values.at(-1) ?? "");
+      return canonicalSpelling(section, key, values.at(-1) ?? "");
     case "set":
-      return JSON.stringify([...new Set(values.flatMap((value) => splitWords(value, "keep")))].sort());
+      return JSON.stringify(
+        [...new Set(values.flatMap((value) => splitWords(value, "keep").map(canonicalPath)))].sort(),
+      );
     case "lines":
       return JSON.stringify([...new Set(values)].sort());
     case "sequence":
@@ -139,53 +154,4 @@ export function canonicalValue(section: string, key: string, values: readonly st
       return JSON.stringify([...byName.values()].sort());
     }
   }
-}
-
-function canonicalSingle(key: string, value: string): string {
-  if (BOOLEAN.has(key)) {
-    if (/^(1|yes|y|true|t|on)$/i.test(value)) return "yes";
-    if (/^(0|no|n|false|f|off)$/i.test(value)) return "no";
-  }
-  if (/Sec$|^StartLimitInterval$/.test(key)) return canonicalSpan(value);
-  return value;
-}
-
-const MICROSECONDS: Readonly<Record<string, number>> = {
-  us: 1,
-  usec: 1,
-  ms: 1e3,
-  msec: 1e3,
-  "": 1e6,
-  s: 1e6,
-  sec: 1e6,
-  second: 1e6,
-  seconds: 1e6,
-  m: 60e6,
-  min: 60e6,
-  minute: 60e6,
-  minutes: 60e6,
-  h: 3600e6,
-  hr: 3600e6,
-  hour: 3600e6,
-  hours: 3600e6,
-  d: 86400e6,
-  day: 86400e6,
-  days: 86400e6,
-  w: 604800e6,
-  week: 604800e6,
-  weeks: 604800e6,
-};
-
-/** Microseconds for a plain time span of systemd.time(7); the text itself where it is anything else. */
-function canonicalSpan(value: string): string {
-  let rest = value;
-  let total = 0;
-  while (rest !== "") {
-    const part = /^\s*([0-9]+)\s*([a-z]*)\s*/.exec(rest);
-    const unit = MICROSECONDS[part?.[2] ?? "?"];
-    if (!part || unit === undefined) return value;
-    total += Number(part[1]) * unit;
-    rest = rest.slice(part[0].length);
-  }
-  return value === "" ? "" : `${total}us`;
 }

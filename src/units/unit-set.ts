@@ -5,7 +5,7 @@
  */
 import type { Place } from "../diagnostics.ts";
 import { compareBytes, type RelPath, TREE_ROOT, type UnitName } from "../paths.ts";
-import { isResetBy, settingKind } from "./setting-kinds.ts";
+import { isResetBy, meantKeys, settingKind } from "./setting-kinds.ts";
 import { parseUnitFile, type UnitFile } from "./unit-file.ts";
 import { dropInFolders, isUnitName, joinUnitName, splitUnitName, templateOf, unitType } from "./unit-name.ts";
 import { classifyPath, type LinkKind, type ManagerScope, SEARCH_PATH } from "./unit-path.ts";
@@ -152,20 +152,25 @@ export function mergeSettings(
 ): Settings {
   const merged = new Map<string, Setting>();
   for (const { path, file } of files) {
-    for (const { section, key, value, line } of file.assignments) {
-      const id = `${section}.${key}`;
-      if (value === "") {
-        for (const [other, setting] of merged) {
-          if (setting.section === section && isResetBy(section, setting.key, key)) merged.delete(other);
-        }
-        continue;
-      }
-      const added: SettingValue = { value, place: { file: path, line } };
-      const before = settingKind(section, key) === "single" ? [] : (merged.get(id)?.values ?? []);
-      merged.set(id, { section, key, values: [...before, added] });
+    for (const assignment of file.assignments) {
+      const { value, line } = assignment;
+      const { section, keys } = meantKeys(assignment.section, assignment.key);
+      for (const key of keys) assign(merged, section, key, { value, place: { file: path, line } });
     }
   }
   return merged;
+}
+
+function assign(merged: Map<string, Setting>, section: string, key: string, added: SettingValue): void {
+  if (added.value === "") {
+    for (const [other, setting] of merged) {
+      if (setting.section === section && isResetBy(section, setting.key, key)) merged.delete(other);
+    }
+    return;
+  }
+  const id = `${section}.${key}`;
+  const before = settingKind(section, key) === "single" ? [] : (merged.get(id)?.values ?? []);
+  merged.set(id, { section, key, values: [...before, added] });
 }
 
 /** A setting's values in order; empty if it is not set. Pure. */

@@ -91,7 +91,7 @@ const ROWS: readonly Row[] = [
   {
     name: "udev: the daemon is told to read its rules again",
     prepare:
-      "mkdir -p /run/udev; systemd-run -q --unit=probe-udevd -p Type=exec /usr/lib/systemd/systemd-udevd --debug; " +
+      "mkdir -p /run/udev; systemd-run -q --unit=probe-udevd -E SYSTEMD_LOG_LEVEL=debug -E SYSTEMD_LOG_TARGET=journal /usr/lib/systemd/systemd-udevd; " +
       soon("test -S /run/udev/control"),
     files: {
       "lib/udev/rules.d/99-probe.rules": 'KERNEL=="labprobe", SYMLINK+="labprobe2"\n',
@@ -123,10 +123,10 @@ const ROWS: readonly Row[] = [
     name: "resolved: a drop-in's server is used, and no longer without it",
     files: { "lib/systemd/resolved.conf.d/probe.conf": "[Resolve]\nDNS=192.0.2.53\n" },
     triggers: [],
-    units: ["restart systemd-resolved.service"],
+    units: ["reload systemd-resolved.service"],
     see: ["resolvectl dns | sed -n 's/^Global: //p'", "192.0.2.53\n"],
     gone: ["resolvectl dns | grep -c 192.0.2.53 || true", "0\n"],
-    goneUnits: ["restart systemd-resolved.service"],
+    goneUnits: ["reload systemd-resolved.service"],
   },
   {
     name: "journald: a limit is applied, and lifted again",

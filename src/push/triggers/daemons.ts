@@ -1,4 +1,4 @@
-/** The smaller daemons of systemd, each of which reads one folder at its start only. */
+/** The smaller daemons of systemd, each of which reads one folder at its start, and some when they reload. */
 import type { UnitName } from "../../paths.ts";
 import type { Rule } from "./rule.ts";
 
@@ -15,7 +15,8 @@ function atStart(name: string): Rule {
   return {
     path: new RegExp(`^lib/systemd/${name}\\.conf\\.d/[^/]+\\.conf$`),
     unit: `systemd-${name}.service` as UnitName,
-    action: "restart",
-    why: "reads its configuration at start only",
+    // logind reloads from 254 on.
+    action: "either",
+    why: "has it as its configuration",
   };
 }

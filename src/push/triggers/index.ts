@@ -44,7 +44,7 @@ export interface Trigger {
 
 export interface DaemonDemand {
   readonly unit: UnitName;
-  readonly action: "restart" | "reload";
+  readonly action: DaemonRule["action"];
   readonly reason: string;
   readonly causes: readonly string[];
 }

@@ -6,7 +6,8 @@ export const resolved: readonly Rule[] = [
   {
     path: /^lib\/systemd\/(resolved\.conf\.d\/[^/]+\.conf|dnssd\/[^/]+\.dnssd(\.d\/[^/]+\.conf)?)$/,
     unit: "systemd-resolved.service" as UnitName,
-    action: "restart",
-    why: "reads its configuration at start only",
+    // From 257 on it reloads, and keeps what it has cached.
+    action: "either",
+    why: "has it as its configuration",
   },
 ];

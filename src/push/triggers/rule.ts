@@ -35,7 +35,8 @@ export interface TriggerRule extends Place {
 /** A daemon that takes its folder by a restart or a reload of its unit, if it runs; the plan lists the unit. */
 export interface DaemonRule extends Place {
   readonly unit: UnitName;
-  readonly action: "restart" | "reload";
+  /** either: a reload where the unit can, which newer versions of it can. */
+  readonly action: "restart" | "reload" | "either";
   /** For people, before the changed path. */
   readonly why: string;
   /** False: the unit, as the new tree has it, does not read this folder after all. Undefined: it always does. */

@@ -144,7 +144,9 @@ export function canonicalValue(section: string, key: string, values: readonly st
     case "filter": {
       const lines = values.map((value) => [...new Set(splitWords(value, "keep"))].sort());
       const inverts = values.some((value) => value.startsWith("~"));
-      return JSON.stringify(inverts ? lines : [[...new Set(lines.flat())].sort()]);
+      if (!inverts) return JSON.stringify([[...new Set(lines.flat())].sort()]);
+      // The same line once more adds and takes away nothing.
+      return JSON.stringify(lines.filter((line, i) => `${line}` !== `${lines[i - 1]}`));
     }
     case "environment": {
       const byName = new Map<string, string>();

@@ -11,6 +11,7 @@ import { ENUMS } from "./lint/value-names.ts";
 export function canonicalSpelling(section: string, key: string, value: string): string {
   // With a specifier in it the value is only known on the machine.
   if (value.includes("%") && !/^[0-9.]+%$/.test(value)) return value;
+  if (key === "TimerSlackNSec") return canonicalSpan(value, "ns");
   const kind = sectionKeys(section)?.get(key)?.kind ?? "free";
   switch (kind) {
     case "boolean":
@@ -25,11 +26,12 @@ export function canonicalSpelling(section: string, key: string, value: string): 
     case "oom-score":
     case "weight":
     case "io-priority":
-      return /^[-+]?[0-9]+$/.test(value) ? `${Number(value)}` : value;
+    case "tasks":
+      // safe_atou() takes base 0: a number that begins with 0 is octal.
+      if (/^0[0-7]{1,14}$/.test(value)) return `${Number.parseInt(value, 8)}`;
+      return /^[-+]?(0|[1-9][0-9]{0,14})$/.test(value) ? `${Number(value)}` : value;
     case "size":
     case "memory":
-      return canonicalSize(value);
-    case "tasks":
       return canonicalSize(value);
     case "limit":
       return canonicalLimit(key, value);
@@ -71,10 +73,12 @@ function canonicalSize(value: string): string {
   return `${BigInt(match[1] ?? "0") * factor + fraction}`;
 }
 
+const SIZE_LIMIT = /^Limit(FSIZE|DATA|STACK|CORE|RSS|AS|MEMLOCK|MSGQUEUE)$/;
+
 /** `1000` is both the soft and the hard limit. Limits of time and priority have spellings of their own, left alone. */
 function canonicalLimit(key: string, value: string): string {
   if (/^Limit(CPU|RTTIME|NICE)$/.test(key)) return value;
-  const [soft = "", hard = soft] = value.split(":").map(canonicalSize);
+  const [soft = "", hard = soft] = value.split(":").map(SIZE_LIMIT.test(key) ? canonicalSize : String);
   return `${soft}:${hard}`;
 }
 
@@ -87,7 +91,7 @@ function canonicalSignal(value: string): string {
 const NANOSECONDS: Readonly<Record<string, bigint>> = (() => {
   const usec = 1000n;
   const sec = 1_000_000n * usec;
-  const out: Record<string, bigint> = { "": sec };
+  const out: Record<string, bigint> = { ns: 1n, nsec: 1n };
   const table: readonly (readonly [names: string, size: bigint])[] = [
     ["us usec µs μs", usec],
     ["ms msec", 1000n * usec],
@@ -103,18 +107,18 @@ const NANOSECONDS: Readonly<Record<string, bigint>> = (() => {
   return out;
 })();
 
-/** A plain time span of systemd.time(7) in seconds, `5` and `5s` alike; the text itself where it is anything else. */
-function canonicalSpan(value: string): string {
+/** A plain time span of systemd.time(7); the text itself where it is anything else. A bare number is in `bare`. */
+function canonicalSpan(value: string, bare = "s"): string {
   let rest = value.trim();
   if (rest === "") return value;
   let total = 0n;
   while (rest !== "") {
-    const part = /^([0-9]+)(?:\.([0-9]+))?\s*([a-zA-Zµμ]*)\s*/.exec(rest);
-    const unit = NANOSECONDS[part?.[3] ?? "?"];
+    const part = /^([0-9]+|(?=\.[0-9]))(?:\.([0-9]+))?\s*([a-zA-Zµμ]*)\s*/.exec(rest);
+    const unit = NANOSECONDS[part?.[3] || bare];
     if (!part || unit === undefined) return value;
     const digits = part[2] ?? "";
     const fraction = digits === "" ? 0n : (BigInt(digits) * unit) / 10n ** BigInt(digits.length);
-    total += BigInt(part[1] ?? "0") * unit + fraction;
+    total += BigInt(part[1] || "0") * unit + fraction;
     rest = rest.slice(part[0].length);
   }
   return `${total}ns`;

@@ -48,7 +48,8 @@ export function operationLines(plan: PushPlan, to: GenerationId, settings: Commi
   if (plan.daemonReload) lines.push("daemon-reload");
   for (const t of plan.triggers) lines.push(["trigger", t.name, ...t.files].join("\t"));
   // No action is an action that the machine need not hear of.
-  for (const u of plan.units) if (u.action !== "none" && !u.implied) lines.push(`unit\t${verbOf(u)}\t${u.unit}`);
+  for (const u of plan.units)
+    if (u.action !== "none" && !u.implied) lines.push(`unit\t${verbOf(u)}\t${u.unit}`);
   for (const u of plan.units) if (u.forget) lines.push(`unit\tforget\t${u.unit}`);
   for (const c of plan.checks) lines.push(`check\t${c}`);
   lines.push("end");

@@ -10,9 +10,9 @@ import type { UnitSet } from "../units/unit-set.ts";
 import { NOTHING_SETTLED, type Settled } from "./live/settled.ts";
 import { decideUnread } from "./live/unread.ts";
 import { withPending } from "./pending.ts";
+import { planNotes } from "./plan-notes.ts";
 import type { Probe } from "./probe.ts";
 import type { FileChange } from "./tree-diff.ts";
-import { planNotes } from "./plan-notes.ts";
 import { daemonsFor, type Trigger, triggersFor } from "./triggers/index.ts";
 
 /** Executables here run after every push that changed something. */
@@ -128,11 +128,7 @@ function unneededPackages(manifest: Manifest, before: Manifest | undefined, prob
  * Debian starts a service as soon as its package is installed, on its stock configuration: a start would then do
  * nothing, and a unit of which the tree has drop-ins only would run without them.
  */
-function afterInstall(
-  action: UnitAction,
-  after: UnitSet,
-  live: ReadonlyMap<UnitName, LiveUnit>,
-): UnitAction {
+function afterInstall(action: UnitAction, after: UnitSet, live: ReadonlyMap<UnitName, LiveUnit>): UnitAction {
   if (live.get(action.unit)?.loadState === "loaded") return action;
   if (action.action === "start")
     return { ...action, action: "restart", reason: `${action.reason}; ${STARTED_BY_APT}` };
@@ -141,8 +137,7 @@ function afterInstall(
   return { ...action, action: "restart", onlyIfRunning: true, reason };
 }
 
-const STARTED_BY_APT =
-  "the installation of its package may have started it without the tree's configuration";
+const STARTED_BY_APT = "the installation of its package may have started it without the tree's configuration";
 
 /** True if a push would leave the machine as it is. Pure. */
 export function isEmpty(plan: PushPlan): boolean {

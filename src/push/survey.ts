@@ -186,7 +186,10 @@ function unitsToAsk(
   changes: readonly FileChange[],
 ): string[] {
   const before = readUnitSet(treeView(manifest, texts));
-  return [...affectedUnits(before, after, changedPaths(changes)), ...daemonsFor(changes, after).map((d) => d.unit)];
+  return [
+    ...affectedUnits(before, after, changedPaths(changes)),
+    ...daemonsFor(changes, after).map((d) => d.unit),
+  ];
 }
 
 async function probeMachine(

@@ -84,7 +84,10 @@ function decideUnit(input: DecisionInput, name: UnitName): Verdict {
     const state = live?.activeState === "failed" ? "it had failed" : "it was not running";
     const enabled = /^(enabled|linked)/.test(live?.unitFileState ?? "");
     const forget = live?.activeState === "failed" || enabled ? { forget: true } : {};
-    return { action: { unit: name, action: "none", reason: `${reason}; ${state}`, causes, ...forget }, definition: true };
+    return {
+      action: { unit: name, action: "none", reason: `${reason}; ${state}`, causes, ...forget },
+      definition: true,
+    };
   };
 
   const lost = was.fragment !== undefined && was.fragment.kind !== "masked" && is.fragment === undefined;

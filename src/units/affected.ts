@@ -60,7 +60,9 @@ export function affectedUnits(before: UnitSet, after: UnitSet, changed: readonly
 function withNeighbours(found: ReadonlySet<string>, before: UnitSet, after: UnitSet): Set<string> {
   const names = [...found].filter((name) => isUnitName(name));
   // Whatever a target pulls in was decided when it started, and it never restarts.
-  const sources = names.filter((name) => unitType(name) !== "target" || after.unit(name).fragment !== undefined);
+  const sources = names.filter(
+    (name) => unitType(name) !== "target" || after.unit(name).fragment !== undefined,
+  );
   const known = new Set([...before.names, ...after.names, ...names]);
   const graphs = [before, after].map((set) => readDependencies(set, known));
   return new Set([...found, ...neighbourhood(sources, graphs)]);

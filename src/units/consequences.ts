@@ -79,7 +79,14 @@ export function withConsequences(
 }
 
 /** An action takes the place of those below it; a start and a reload never meet. */
-const RANK: Readonly<Record<Action, number>> = { none: 0, reload: 1, start: 1, rebind: 2, restart: 2, stop: 3 };
+const RANK: Readonly<Record<Action, number>> = {
+  none: 0,
+  reload: 1,
+  start: 1,
+  rebind: 2,
+  restart: 2,
+  stop: 3,
+};
 
 /** What the trees say, and what systemd said of dependencies that no file of the tree makes. */
 function stopsWith(around: Surroundings, was: Dependencies, is: Dependencies, unit: UnitName): UnitName[] {

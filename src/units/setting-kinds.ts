@@ -99,7 +99,10 @@ export function meantKeys(section: string, key: string): { section: string; keys
   const now = OLD_NAMES[key] ?? key;
   if (section === "Service" && key === "TimeoutSec")
     return { section, keys: ["TimeoutStartSec", "TimeoutStopSec"] };
-  if (section === "Service" && /^(StartLimit(Interval(Sec)?|Burst|Action)|FailureAction|RebootArgument)$/.test(key))
+  if (
+    section === "Service" &&
+    /^(StartLimit(Interval(Sec)?|Burst|Action)|FailureAction|RebootArgument)$/.test(key)
+  )
     return { section: "Unit", keys: [now] };
   return { section, keys: [now] };
 }

@@ -133,7 +133,11 @@ const OF_TYPE: Readonly<Record<string, Readonly<Record<string, readonly string[]
     TriggerLimitBurst: ["1000", "2000"],
     ListenStream: ["/run/zoo-more.sock", ""],
   },
-  Timer: { OnCalendar: ["yearly", "2037-01-01", ""], AccuracySec: ["1min", "60s", "2min"], OnBootSec: ["300d"] },
+  Timer: {
+    OnCalendar: ["yearly", "2037-01-01", ""],
+    AccuracySec: ["1min", "60s", "2min"],
+    OnBootSec: ["300d"],
+  },
   Path: { PathExists: ["/run/zoo-never2", ""], MakeDirectory: ["no", "yes"] },
   Mount: { Options: ["size=2M", "size=1M"], TimeoutSec: ["30", "30s", "1min"] },
   Slice: { CPUWeight: ["50", "70"], MemoryMax: ["3G", "3072M"] },
@@ -148,7 +152,13 @@ export function randomEdit(lab: Lab, random: SeededRandom): string | undefined {
 
 /** What an administrator does on the machine, as a shell line; nobody has to be told of it. */
 export function randomIntervention(random: SeededRandom): string {
-  const unit = random.pick([...Object.keys(SERVICES), "echo.service", "idle.service", "worker@a.service", "member.service"]);
+  const unit = random.pick([
+    ...Object.keys(SERVICES),
+    "echo.service",
+    "idle.service",
+    "worker@a.service",
+    "member.service",
+  ]);
   return random.chance(0.6)
     ? `systemctl stop ${unit} 2>/dev/null; true`
     : `systemctl start ${unit} 2>/dev/null; true`;
@@ -190,11 +200,14 @@ function randomSetting(name: string, random: SeededRandom, soft = false): [secti
 /** Puts a line after its section's header, which is added where there is none. */
 function insert(text: string, section: string, line: string): string {
   const header = `[${section}]\n`;
-  return text.includes(header) ? text.replace(header, () => `${header}${line}\n`) : `${text}${header}${line}\n`;
+  return text.includes(header)
+    ? text.replace(header, () => `${header}${line}\n`)
+    : `${text}${header}${line}\n`;
 }
 
 /** Lines without which a unit would not load or would not stay up. */
-const NEEDED = /^(\[|ExecStart=|Type=|RemainAfterExit=|Listen|Accept|OnCalendar=|PathExists=|What|Where|StandardInput)/;
+const NEEDED =
+  /^(\[|ExecStart=|Type=|RemainAfterExit=|Listen|Accept|OnCalendar=|PathExists=|What|Where|StandardInput)/;
 
 const EDITS: readonly RandomEdit[] = [
   {
@@ -321,9 +334,16 @@ const EDITS: readonly RandomEdit[] = [
   {
     name: "unit removed",
     run(lab, random) {
-      const name = random.pick([...Object.keys(SERVICES), "echo.socket", "tick.timer", "watch.path", "zoo.slice"]);
+      const name = random.pick([
+        ...Object.keys(SERVICES),
+        "echo.socket",
+        "tick.timer",
+        "watch.path",
+        "zoo.slice",
+      ]);
       // What others require must stay, or their start would fail.
-      if (/^(plain|envy|zoo-a|reloader)\.service$/.test(name) || !unitFiles(lab).includes(name)) return undefined;
+      if (/^(plain|envy|zoo-a|reloader)\.service$/.test(name) || !unitFiles(lab).includes(name))
+        return undefined;
       lab.remove(`${HOME}/${UNITS}/${name}`);
       const wants = `${HOME}/${UNITS}/multi-user.target.wants/${name}`;
       if (links(lab).includes(`multi-user.target.wants/${name}`)) lab.remove(wants);
@@ -364,7 +384,13 @@ const EDITS: readonly RandomEdit[] = [
   {
     name: "mask",
     run(lab, random) {
-      const name = random.pick(["zoo-b.service", "once.service", "echo.service", "tick.timer", "script.service"]);
+      const name = random.pick([
+        "zoo-b.service",
+        "once.service",
+        "echo.service",
+        "tick.timer",
+        "script.service",
+      ]);
       const path = `${HOME}/${UNITS}/${name}`;
       const masked = links(lab).includes(name);
       if (masked || unitFiles(lab).includes(name)) lab.remove(path);
@@ -425,7 +451,8 @@ const EDITS: readonly RandomEdit[] = [
         (t: string) => t.replace("RestartSec=1s", "RestartSec=1000ms"),
         (t: string) => t.replace(/UMask=00\d\d/, `UMask=00${random.pick(["77", "27"])}`),
         (t: string) => t.replace("PrivateDevices=yes\n", ""),
-        (t: string) => t.replace("ProtectClock=yes\nProtectHostname=yes", "ProtectHostname=on\nProtectClock=1"),
+        (t: string) =>
+          t.replace("ProtectClock=yes\nProtectHostname=yes", "ProtectHostname=on\nProtectClock=1"),
       ])(text);
       if (after === text) return undefined;
       lab.write({ [path]: after });
@@ -438,7 +465,9 @@ const EDITS: readonly RandomEdit[] = [
       if (!random.chance(0.4)) return undefined;
       const ini = lab.read(`${HOME}/machine.ini`);
       const less = ini.includes("layers = web");
-      const after = less ? ini.replace("layers = web", "layers = base") : ini.replace("layers = base", "layers = web");
+      const after = less
+        ? ini.replace("layers = web", "layers = base")
+        : ini.replace("layers = base", "layers = web");
       lab.write({ [`${HOME}/machine.ini`]: after });
       return less ? "without web" : "with web";
     },

@@ -35,7 +35,10 @@ function loadedAt(machine: Machine): Promise<string> {
 }
 
 /** Runs `act` and answers what it did to units, and whether unit files were read. */
-async function observe(machine: Machine, act: () => Promise<unknown>): Promise<{ units: string[]; reloaded: boolean }> {
+async function observe(
+  machine: Machine,
+  act: () => Promise<unknown>,
+): Promise<{ units: string[]; reloaded: boolean }> {
   const before = await unitStates(machine, EVERY_KIND);
   const loaded = await loadedAt(machine);
   await act();
@@ -46,7 +49,9 @@ async function observe(machine: Machine, act: () => Promise<unknown>): Promise<{
 /** A service that starts, ends and leaves nothing was started all the same. */
 function started(units: readonly string[], plan: PlanJson): string[] {
   const ends = (unit: string): boolean => plan.units.some((u) => u.unit === unit && u.action === "start");
-  return units.map((line) => (line.startsWith("ran ") && ends(line.slice(4)) ? `start ${line.slice(4)}` : line)).sort();
+  return units
+    .map((line) => (line.startsWith("ran ") && ends(line.slice(4)) ? `start ${line.slice(4)}` : line))
+    .sort();
 }
 
 async function generation(machine: Machine): Promise<number> {

@@ -222,7 +222,12 @@ for (const row of ROWS) {
     await pushed(lab, machine, row.triggers, row.units ?? []);
     assert.equal(await inside(machine, row.see[0]), row.see[1]);
     for (const path of Object.keys(row.files)) lab.remove(`machines/demo/${path}`);
-    const plan = await pushed(lab, machine, row.goneTriggers ?? row.triggers, row.goneUnits ?? row.units ?? []);
+    const plan = await pushed(
+      lab,
+      machine,
+      row.goneTriggers ?? row.triggers,
+      row.goneUnits ?? row.units ?? [],
+    );
     const [script, output] = row.gone ?? row.see;
     assert.equal(await inside(machine, script), output);
     if (row.notes) assert.match(plan.notes.join("\n"), row.notes);
@@ -268,7 +273,10 @@ test("a service runs as the user that the same push makes, and its files belong 
   );
   await pushed(lab, machine, ["sysusers", "tmpfiles"], ["start newcomer.service"]);
   assert.equal(
-    await inside(machine, "stat -c '%U %a' /usr/local/etc/newcomer.key; sleep 0.2; cat /var/lib/newcomer/read"),
+    await inside(
+      machine,
+      "stat -c '%U %a' /usr/local/etc/newcomer.key; sleep 0.2; cat /var/lib/newcomer/read",
+    ),
     "newcomer 600\nfor nobody else\n",
   );
   lab.edit("machines/demo/machine.ini", "owner newcomer, group", "owner nobodyatall, group");
@@ -319,7 +327,10 @@ test("a trigger that fails takes the push back, and kernel settings with it", as
   lab.write(
     below({
       "lib/sysctl.d/70-bad.conf": "net.ipv4.tcp_fin_timeout = 44\n",
-      "lib/labctl/check.d/no": { text: "#!/bin/sh\ncat /proc/sys/net/ipv4/tcp_fin_timeout\nexit 1\n", mode: 0o755 },
+      "lib/labctl/check.d/no": {
+        text: "#!/bin/sh\ncat /proc/sys/net/ipv4/tcp_fin_timeout\nexit 1\n",
+        mode: 0o755,
+      },
     }),
   );
   const checked = await lab.expect(1, ["push", "demo", "--no-confirm"]);

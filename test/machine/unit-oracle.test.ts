@@ -54,7 +54,15 @@ const VALUES: Readonly<Record<string, Readonly<Record<string, readonly string[]>
     LimitCORE: ["0", "1M", "1024K", "infinity:infinity", "infinity"],
     OOMScoreAdjust: ["10", "-10", "+10"],
     Environment: ["A=1", "A=2", "A=1 B=2", "B=2 A=1", '"A=1" B=2', "A=1\\x20", "'A=x y'", '"A=x y"', ""],
-    ExecStartPre: ["/bin/a b c", '/bin/a "b c"', "/bin/a  b  c", '/bin/a "b" c', "-/bin/a b c", "/bin/a b\\x20c", ""],
+    ExecStartPre: [
+      "/bin/a b c",
+      '/bin/a "b c"',
+      "/bin/a  b  c",
+      '/bin/a "b" c',
+      "-/bin/a b c",
+      "/bin/a b\\x20c",
+      "",
+    ],
     ExecReload: ["/bin/a", "@/bin/a a", "/bin/a;", "/bin/a ; /bin/b", ""],
     EnvironmentFile: ["/a", "-/a", "/b", ""],
     ReadWritePaths: ["/a /b", "/b /a", "/a/ /b", "-/a", ""],
@@ -118,7 +126,8 @@ function textOf(lines: readonly Line[], random: SeededRandom): string {
 }
 
 /** Properties that name the unit, its files or the moment. */
-const OWN = /^(Id|Names|FragmentPath|DropInPaths|SourcePath|Following|NeedDaemonReload|.*Timestamp.*|InvocationID|ControlGroup.*)$/;
+const OWN =
+  /^(Id|Names|FragmentPath|DropInPaths|SourcePath|Following|NeedDaemonReload|.*Timestamp.*|InvocationID|ControlGroup.*)$/;
 /** Lists whose order systemd keeps, and follows. Of all other lists the order says nothing. */
 const ORDERED = /^(Exec|EnvironmentFiles$)/;
 
@@ -130,7 +139,10 @@ function meaning(json: string, name: string): Map<string, string> {
   const out = new Map<string, string>();
   for (const [key, { data }] of Object.entries(parsed.data[0])) {
     if (OWN.test(key)) continue;
-    const list = Array.isArray(data) && !ORDERED.test(key) ? [...new Set(data.map((e) => JSON.stringify(e)))].sort() : data;
+    const list =
+      Array.isArray(data) && !ORDERED.test(key)
+        ? [...new Set(data.map((e) => JSON.stringify(e)))].sort()
+        : data;
     out.set(key, JSON.stringify(list));
   }
   return out;
@@ -143,10 +155,14 @@ test(`${COUNT} pairs of units: we call two the same exactly where systemd does (
     const lines = Array.from({ length: 2 + random.below(5) }, () => randomLine(random));
     return { name: `o${i}`, texts: [textOf(lines, random), textOf(mutate(lines, random), random)] as const };
   });
-  const files = pairs.flatMap(({ name, texts }) => texts.map((text, side) => ({ name: `${name}x${side}`, text })));
+  const files = pairs.flatMap(({ name, texts }) =>
+    texts.map((text, side) => ({ name: `${name}x${side}`, text })),
+  );
   const script = [
     "set -e; cd /run/systemd/system",
-    ...files.map(({ name, text }) => `base64 -d >${name}.service <<<'${Buffer.from(text).toString("base64")}'`),
+    ...files.map(
+      ({ name, text }) => `base64 -d >${name}.service <<<'${Buffer.from(text).toString("base64")}'`,
+    ),
     "systemctl daemon-reload",
     ...files.map(
       ({ name }) =>
@@ -163,7 +179,9 @@ test(`${COUNT} pairs of units: we call two the same exactly where systemd does (
   let defaults = 0;
   pairs.forEach(({ name, texts }, i) => {
     const [before, after] = [0, 1].map((side) => meaning(answers[2 * i + side] ?? "", `${name}x${side}`));
-    const differing = [...(before ?? [])].filter(([key, value]) => after?.get(key) !== value).map(([key]) => key);
+    const differing = [...(before ?? [])]
+      .filter(([key, value]) => after?.get(key) !== value)
+      .map(([key]) => key);
     const [was, is] = texts.map((text) => mergeSettings([{ path: "x", file: parseUnitFile(text) }]));
     if (!was || !is) return;
     const ours = compareSettings(was, is, "service").kind;
@@ -176,7 +194,9 @@ test(`${COUNT} pairs of units: we call two the same exactly where systemd does (
     if ((ours === "same") === (differing.length === 0)) return;
     wrong.push(`we: ${ours}; systemd: ${differing.join(" ") || "same"}\n${texts[0]}--- after\n${texts[1]}`);
   });
-  t.diagnostic(`${COUNT} pairs, ${same} the same to systemd, ${COUNT - same} not; ${defaults} defaults spelled out; ${wrong.length} judged otherwise by us`);
+  t.diagnostic(
+    `${COUNT} pairs, ${same} the same to systemd, ${COUNT - same} not; ${defaults} defaults spelled out; ${wrong.length} judged otherwise by us`,
+  );
   assert.ok(same > COUNT / 5 && same < COUNT - COUNT / 5, "control: chance makes both kinds");
   assert.deepEqual(wrong, []);
 });

@@ -7,8 +7,8 @@ import { planLines } from "../../src/cli/show-plan.ts";
 import type { GenerationId, UnitName } from "../../src/paths.ts";
 import { operationLines, stagedPaths } from "../../src/push/operations.ts";
 import { isEmpty, type PushPlan, planJson, planPush } from "../../src/push/plan.ts";
-import type { Probe } from "../../src/push/probe.ts";
 import { planNotes } from "../../src/push/plan-notes.ts";
+import type { Probe } from "../../src/push/probe.ts";
 import { diffTrees } from "../../src/push/tree-diff.ts";
 import { daemonsFor, triggersFor } from "../../src/push/triggers/index.ts";
 import { readUnitSet } from "../../src/units/unit-set.ts";
@@ -146,12 +146,15 @@ test("daemons that read their folder at start only are asked for and restarted w
     daemonsFor(changes, readUnitSet(treeView(undefined, new Map()))).map((d) => d.unit),
     ["systemd-resolved.service"],
   );
-  const restarts = (state: string) =>
-    plan([], [file("lib/systemd/resolved.conf.d/x.conf", "1")], {
-      units: new Map([unit("systemd-resolved.service", state)]),
+  const actions = (name: string, state: string, installs = false) =>
+    plan([], [file(`lib/systemd/${name}.conf.d/x.conf`, "1")], {
+      units: new Map([unit(`systemd-${name}.service`, state)]),
+      missingPackages: new Set(installs ? ["nginx-light"] : []),
     }).units.map((u) => u.action);
-  assert.deepEqual(restarts("active"), ["restart"]);
-  assert.deepEqual(restarts("inactive"), []);
+  // Their live units can reload; journald still does not read its configuration then.
+  assert.deepEqual(actions("resolved", "active"), ["reload"]);
+  assert.deepEqual(actions("journald", "active"), ["restart"]);
+  assert.deepEqual(actions("resolved", "inactive"), []);
 });
 
 function unit(name: string, activeState: string): [UnitName, ReturnType<typeof liveUnit>] {

@@ -5,5 +5,9 @@
 import type { Rule } from "./rule.ts";
 
 export const dbus: readonly Rule[] = [
-  { path: /^share\/dbus-1\/(system-services\/[^/]+\.service|system\.d\/[^/]+\.conf)$/, trigger: "dbus", reads: "all" },
+  {
+    path: /^share\/dbus-1\/(system-services\/[^/]+\.service|system\.d\/[^/]+\.conf)$/,
+    trigger: "dbus",
+    reads: "all",
+  },
 ];

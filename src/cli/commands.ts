@@ -71,6 +71,13 @@ const takeOver: OptionSpec = {
   kind: "flag",
   help: "replace files on the machine that labctl did not make, and another machine's tree",
 };
+const output: OptionSpec = {
+  name: "output",
+  short: "o",
+  kind: "value",
+  placeholder: "FILE",
+  help: "save the plan for `push --plan FILE`",
+};
 const prunePackages: OptionSpec = {
   name: "prune-packages",
   kind: "flag",
@@ -164,15 +171,21 @@ export const COMMANDS: readonly CommandSpec[] = [
     args: "<machine…>",
     summary: "say what a push would do, and why; exit 0: nothing, 2: changes",
     arity: [1, Number.POSITIVE_INFINITY],
-    options: [limit, diff, takeOver, prunePackages, fact, ...remote, json, quiet],
+    options: [limit, diff, takeOver, prunePackages, output, fact, ...remote, json, quiet],
     load: () => import("./plan.ts"),
   },
   {
     name: "push",
     args: "<machine…>",
     summary: "build, send the difference, and reload or restart exactly what differs",
-    arity: [1, Number.POSITIVE_INFINITY],
+    arity: [0, Number.POSITIVE_INFINITY],
     options: [
+      {
+        name: "plan",
+        kind: "value",
+        placeholder: "FILE",
+        help: "do exactly what `plan -o FILE` saved; refused if the machine or the build changed since",
+      },
       jobs,
       limit,
       {

@@ -1,12 +1,16 @@
 /** `labctl plan`: what a push would do, and why, from the machine's real state. Exit 0: nothing, 2: changes, 1: error. */
+import { compareBytes } from "../paths.ts";
 import { diffJson } from "../push/file-diff.ts";
 import { diffBuilt } from "../push/live-contents.ts";
 import { isEmpty, planJson } from "../push/plan.ts";
+import { type SavedMachine, savedMachine } from "../push/saved-plan.ts";
 import { surveyMachine } from "../push/survey.ts";
 import type { CommandRun } from "./commands.ts";
 import { EXIT } from "./exit.ts";
 import { forEachMachine } from "./machines.ts";
+import { checkPlanTarget, writePlanFile } from "./plan-file.ts";
 import { paintOut, printErr, printJson, printOut, refuse } from "./print.ts";
+import { whoAmI } from "./remote.ts";
 import { diffLines } from "./show-diff.ts";
 import { eventLine, planLines } from "./show-plan.ts";
 import { lookOptions, onConnection, startWithTrees } from "./start.ts";
@@ -15,19 +19,24 @@ import { lookOptions, onConnection, startWithTrees } from "./start.ts";
 const JOBS = 8;
 
 export const run: CommandRun = async (args) => {
+  const file = args.value("output");
+  const target = file === undefined ? undefined : checkPlanTarget(file);
+  if (target && !target.ok) return refuse(target.problems);
   const start = await startWithTrees(args, "plan", args.positionals);
   if (typeof start === "number") return start;
   const { known, machines, repository } = start.named;
   const plans: object[] = [];
+  const saved: SavedMachine[] = [];
   const code = await forEachMachine(start.built, JOBS, ({ machine, wanted }) => {
     const say = (event: Parameters<typeof eventLine>[0]): void => {
       if (!args.flag("quiet")) printErr(`${machine.name}: ${eventLine(event)}`);
     };
     return onConnection(machine, start.options, say, async (transport) => {
-      const options = { ...lookOptions(args), repository };
+      const options = { ...lookOptions(args), repository, fingerprint: file !== undefined };
       const survey = await surveyMachine(transport, machine.name, wanted, known, () => {}, options);
       if (!survey.ok) return refuse(survey.problems);
       const { plan } = survey.value;
+      saved.push(savedMachine(plan, survey.value.probe));
       const diffs = args.flag("diff")
         ? await diffBuilt(transport, machine.name, survey.value, wanted)
         : undefined;
@@ -40,5 +49,21 @@ export const run: CommandRun = async (args) => {
   });
   // One machine, one document; several, one list.
   if (args.flag("json")) printJson(machines.length === 1 ? (plans[0] ?? null) : plans);
+  if (file === undefined) return code;
+  // A plan that lacks a machine would be taken for whole.
+  if (saved.length < start.built.length) {
+    printErr(`${file} was not written: a machine could not be planned`);
+    return code;
+  }
+  const written = writePlanFile(file, {
+    createdAt: new Date().toISOString(),
+    by: whoAmI(),
+    facts: args.list("fact"),
+    takeOver: args.flag("take-over"),
+    prunePackages: args.flag("prune-packages"),
+    machines: saved.sort((a, b) => compareBytes(a.machine, b.machine)),
+  });
+  if (!written.ok) return refuse(written.problems);
+  if (!args.flag("quiet")) printErr(`saved in ${file}; \`labctl push --plan ${file}\` does it`);
   return code;
 };

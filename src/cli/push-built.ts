@@ -4,6 +4,7 @@ import type { Machine } from "../project/project.ts";
 import { diffBuilt } from "../push/live-contents.ts";
 import { type PushSettings, pushTree } from "../push/push.ts";
 import type { PushEvent, PushOutcome } from "../push/push-event.ts";
+import type { SavedMachine } from "../push/saved-plan.ts";
 import type { Survey } from "../push/survey.ts";
 import type { ConnectOptions, Transport } from "../push/transport.ts";
 import type { ParsedArguments } from "./commands.ts";
@@ -60,6 +61,7 @@ export async function pushBuilt(
   onEvent: (event: PushEvent) => void,
   git: ReturnType<typeof gitState>,
   signal?: AbortSignal,
+  expected?: SavedMachine,
 ): Promise<Result<PushOutcome>> {
   const { commit, dirty } = await git;
   const message = args.value("message");
@@ -73,6 +75,7 @@ export async function pushBuilt(
     ...settings,
     onPlan: (survey: Survey) => showDiff(args, transport, { machine, wanted }, survey),
     ...(signal ? { signal } : {}),
+    ...(expected ? { expected } : {}),
   };
   return pushTree(transport, machine.name, wanted, named.known, watched, onEvent);
 }

@@ -11,6 +11,7 @@ import { endedBadly, endedWell, LeftTracker, type MachineEnd } from "../push/mac
 import { isEmpty, type PushPlan, planJson } from "../push/plan.ts";
 import { describe } from "../push/problems.ts";
 import type { PushEvent } from "../push/push-event.ts";
+import { savedMachine, stalePlan } from "../push/saved-plan.ts";
 import { surveyMachine } from "../push/survey.ts";
 import type { ConnectOptions, Transport } from "../push/transport.ts";
 import { checkPushed, type PushedMachine, revertPushed } from "../push/wave-machine.ts";
@@ -73,7 +74,7 @@ export async function pushFleet(
 
 function machineWork(
   args: ParsedArguments,
-  { named, options, built: all, signal }: BuiltStart,
+  { named, options, built: all, signal, saved }: BuiltStart,
   { waves }: Omit<FleetSettings, "interrupted">,
   display: FleetDisplay,
   tracks: Map<BuiltMachine, Track>,
@@ -151,12 +152,28 @@ function machineWork(
           const survey = await surveyMachine(opened.value, name, built.wanted, named.known, onEvent, {
             ...lookOptions(args),
             repository: named.repository,
+            fingerprint: saved !== undefined,
           });
           if (!survey.ok) return failed(survey.problems);
+          const expected = saved?.get(name);
+          const stale = expected && stalePlan(expected, savedMachine(survey.value.plan, survey.value.probe));
+          if (stale) return failed([stale]);
           await showDiff(args, opened.value, built, survey.value);
           return { kind: "planned", changes: !isEmpty(survey.value.plan) };
         }
-        const outcome = await pushBuilt(built, opened.value, named, asking, args, onEvent, git, stop.signal);
+        const expected = saved?.get(name);
+        const { value } = opened;
+        const outcome = await pushBuilt(
+          built,
+          value,
+          named,
+          asking,
+          args,
+          onEvent,
+          git,
+          stop.signal,
+          expected,
+        );
         if (!outcome.ok) return failed(outcome.problems);
         const { changed, generation, plan } = outcome.value;
         display.end(name, "", "good", outcomeLine(outcome.value, performance.now() - track.beganAt));

@@ -1,10 +1,14 @@
 /** `labctl push`: builds, plans, and carries the plan out on each machine. */
 import { printable } from "../diagnostics.ts";
 import type { FleetSettings } from "../push/fleet.ts";
+import type { SavedMachine } from "../push/saved-plan.ts";
+import { describePlanFile } from "../push/saved-plan-problems.ts";
 import { parseWaves } from "../push/waves.ts";
 import type { CommandRun, ParsedArguments } from "./commands.ts";
 import { untilCtrlC } from "./ctrl-c.ts";
 import { refuseUsage } from "./help.ts";
+import { readPlanFile, withSavedOptions } from "./plan-file.ts";
+import { refuse } from "./print.ts";
 import { pushFleet } from "./push-fleet.ts";
 import { confirmSeconds, wholeNumber } from "./remote.ts";
 import { startWithTrees } from "./start.ts";
@@ -12,16 +16,40 @@ import { startWithTrees } from "./start.ts";
 /** Machines that are pushed to at once, unless the command line says otherwise. */
 const DEFAULT_JOBS = 25;
 
-export const run: CommandRun = async (args) => {
+export const run: CommandRun = async (given) => {
+  const file = given.value("plan");
+  if (file === undefined) {
+    if (given.positionals.length === 0) return refuseUsage("`push` wants <machine…>, or --plan FILE", "push");
+    return push(given, given.positionals);
+  }
+  const read = readPlanFile(file);
+  if (!read.ok) return refuse(read.problems);
+  const args = withSavedOptions(given, read.value);
+  if (typeof args === "string") return refuseUsage(args, "push");
+  const saved = new Map(read.value.machines.map((m) => [m.machine as string, m]));
+  return push(args, given.positionals.length > 0 ? given.positionals : [...saved.keys()], { file, saved });
+};
+
+async function push(
+  args: ParsedArguments,
+  patterns: readonly string[],
+  plan?: { readonly file: string; readonly saved: ReadonlyMap<string, SavedMachine> },
+): Promise<number> {
   const settings = fleetSettings(args);
   if (typeof settings === "string") return refuseUsage(settings, "push");
   const waits = confirmSeconds(args);
   if (typeof waits === "string") return refuseUsage(waits, "push");
   return untilCtrlC(async (signal) => {
-    const start = await startWithTrees(args, "push", args.positionals);
-    return typeof start === "number" ? start : pushFleet(args, { ...start, signal }, settings);
+    const start = await startWithTrees(args, "push", patterns);
+    if (typeof start === "number") return start;
+    const foreign = plan && start.built.find((b) => !plan.saved.has(b.machine.name))?.machine.name;
+    if (plan && foreign !== undefined) {
+      const has = [...plan.saved.keys()];
+      return refuse([describePlanFile({ kind: "no-machine", file: plan.file, machine: foreign, has })]);
+    }
+    return pushFleet(args, { ...start, signal, ...(plan ? { saved: plan.saved } : {}) }, settings);
   });
-};
+}
 
 /** How many machines at once and in which waves, or a phrase that says what is wrong. Pure. */
 function fleetSettings(args: ParsedArguments): Omit<FleetSettings, "interrupted"> | string {

@@ -8,6 +8,7 @@ import type { Machine } from "../project/project.ts";
 import { unlessInterrupted } from "../push/interruption.ts";
 import { describe } from "../push/problems.ts";
 import type { PushEvent } from "../push/push-event.ts";
+import type { SavedMachine } from "../push/saved-plan.ts";
 import type { SurveyOptions } from "../push/survey.ts";
 import type { ConnectOptions, Transport } from "../push/transport.ts";
 import type { ParsedArguments } from "./commands.ts";
@@ -31,6 +32,8 @@ export interface Start {
 /** The same, with the trees. */
 export interface BuiltStart extends Start {
   readonly built: readonly BuiltMachine[];
+  /** What was planned before for each machine, by its name. Undefined: whatever is found is done. */
+  readonly saved?: ReadonlyMap<string, SavedMachine>;
 }
 
 /** How a command looks at machines that it does not change. */

@@ -44,6 +44,8 @@ export interface Probe {
   /** Paths that differ from what was pushed; `driftUnknown` where nothing was recorded to compare with. */
   readonly drifted: ReadonlySet<string>;
   readonly driftUnknown: boolean;
+  /** Hash of what the machine's files look like, where it was asked for and anything was ever pushed. */
+  readonly fingerprint: string | undefined;
   readonly missingPackages: ReadonlySet<string>;
   /** Packages that labctl itself installed, at some time, because a layer asked for them. */
   readonly ownPackages: ReadonlySet<string>;
@@ -91,6 +93,7 @@ export function readProbe(records: readonly RemoteRecord[], asked: ReadonlySet<s
     drifted,
     driftUnknown: drift[0] === "unknown",
     driftCut: drift[0] === "changed" && Number(drift[1]) > drifted.size,
+    fingerprint: first("fingerprint")?.[0],
     missingPackages: new Set(
       all("package").flatMap(([name, state]) => (name && state === "missing" ? [name] : [])),
     ),

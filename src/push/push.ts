@@ -16,6 +16,7 @@ import { isEmpty } from "./plan.ts";
 import { describe } from "./problems.ts";
 import type { OnPushEvent, PushOutcome } from "./push-event.ts";
 import type { RemoteRecord } from "./records.ts";
+import { type SavedMachine, savedMachine, stalePlan } from "./saved-plan.ts";
 import { type CallOptions, callRemote, type RemoteAnswer } from "./session.ts";
 import { type BuiltTree, type StageFiles, stageBuilt } from "./staging.ts";
 import { type Survey, surveyMachine } from "./survey.ts";
@@ -30,6 +31,8 @@ export interface PushSettings extends CommitSettings {
   readonly takeOver: boolean;
   /** Remove packages that labctl installed and nobody needs. Undefined: they stay. */
   readonly prunePackages?: boolean;
+  /** The plan that was saved: if what is found is anything else, nothing is done. Undefined: whatever is found is done. */
+  readonly expected?: SavedMachine;
   /** Waited for before anything changes, if there is something to change. */
   readonly onPlan?: (survey: Survey) => Promise<void>;
   /** Aborted: no further step begins, and those that may be left alone are. Undefined: it goes on to its end. */
@@ -91,11 +94,14 @@ async function pushOnce(
   progress: Progress,
 ): Promise<Result<PushOutcome>> {
   const startedAt = performance.now();
-  const { takeOver, repository, prunePackages = false, signal } = settings;
+  const { takeOver, repository, prunePackages = false, signal, expected } = settings;
+  const look = { takeOver, repository, prunePackages, fingerprint: expected !== undefined };
   const survey = await unlessInterrupted(signal, unchanged(machine), () =>
-    surveyMachine(transport, machine, wanted, known, onEvent, { takeOver, repository, prunePackages }),
+    surveyMachine(transport, machine, wanted, known, onEvent, look),
   );
   if (!survey.ok) return survey;
+  const stale = expected && stalePlan(expected, savedMachine(survey.value.plan, survey.value.probe));
+  if (stale) return failure(stale);
   if (settings.onPlan && !isEmpty(survey.value.plan)) await settings.onPlan(survey.value);
   const manifestText = readFileSync(wanted.manifestFile, "utf8");
   const stage = stageBuilt(transport, machine, wanted, manifestText);

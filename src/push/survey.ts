@@ -45,6 +45,8 @@ export interface Survey {
 }
 
 export interface SurveyOptions {
+  /** Have a hash of the machine's files, for a plan that is saved. Undefined: it is not worth its time. */
+  readonly fingerprint?: boolean;
   /** Packages that labctl installed and no layer asks for any longer shall go. Undefined: they stay. */
   readonly prunePackages?: boolean;
   /** Files in the way, and a machine that carries another machine's tree, are no refusal. */
@@ -94,6 +96,7 @@ export async function surveyMachine(
     wanted,
     before.manifest ? before.id : undefined,
     asked,
+    options.fingerprint,
   );
   if (!first.ok) return first;
   let probe = first.value;
@@ -143,7 +146,14 @@ export async function surveyMachine(
   const now = ask();
   if (now.some((unit) => !asked.includes(unit))) {
     asked = now;
-    const again = await probeMachine(transport, machine, wanted, probe.generation?.id, asked);
+    const again = await probeMachine(
+      transport,
+      machine,
+      wanted,
+      probe.generation?.id,
+      asked,
+      options.fingerprint,
+    );
     if (!again.ok) return again;
     if (again.value.generation?.id !== probe.generation?.id) {
       return failure(
@@ -198,8 +208,10 @@ async function probeMachine(
   wanted: WantedTree,
   knownId: GenerationId | undefined,
   units: readonly string[],
+  fingerprint: boolean | undefined,
 ): Promise<Result<Probe>> {
   const data = [
+    ...(fingerprint ? ["fingerprint"] : []),
     ...units.map((u) => `unit\t${u}`),
     ...wanted.manifest.packages.map((p) => `package\t${p.name}`),
   ]

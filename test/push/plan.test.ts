@@ -176,6 +176,7 @@ function probed(rest: Partial<Probe>): Probe {
     systemdVersion: 257,
     drifted: new Set(),
     driftUnknown: false,
+    fingerprint: undefined,
     missingPackages: new Set(),
     ownPackages: new Set(),
     failedUnits: [],

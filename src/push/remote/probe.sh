@@ -9,7 +9,7 @@ data() { printf 'data\t%s\t%d\n%s\n' "$1" "${#2}" "$2"; }
 
 # probe [--manifest-unless ID] [--package NAME]... [--stdin] [UNIT-OR-PATTERN]...
 verb_probe() {
-  local known='' text line path
+  local known='' fingerprint='' text line path
   local -a units=() packages=() lines=()
   while (($# > 0)); do
     case $1 in
@@ -20,6 +20,7 @@ verb_probe() {
         for line in "${lines[@]}"; do
           case $line in
             "unit$TAB"*) units+=("${line#*"$TAB"}") ;;
+            fingerprint) fingerprint=1 ;;
             "package$TAB"*) packages+=("${line#*"$TAB"}") ;;
           esac
         done
@@ -67,7 +68,7 @@ verb_probe() {
   record free "$((${blocks:-0} * ${size:-0}))"
   read -r word size _ <&"$fd_version"
   if [[ ${word-} == systemd ]]; then record systemd "${size-}"; else record systemd none; fi
-  probe_drift "$fd_fresh"
+  probe_drift "$fd_fresh" "$fingerprint"
   probe_packages "$fd_packages" "${packages[@]}"
   probe_states "$fd_states"
   if [[ -n $fd_units ]]; then
@@ -130,7 +131,7 @@ probe_writable() {
   record writable no "$why"
 }
 
-probe_drift() { # descriptor of a fresh fingerprint, or empty
+probe_drift() { # descriptor of a fresh fingerprint, or empty; 1 to have a hash of it
   if [[ -z $1 ]]; then
     record drift unknown
     return
@@ -138,6 +139,10 @@ probe_drift() { # descriptor of a fresh fingerprint, or empty
   local stored fresh line
   stored=$(<"$STATE/fingerprint")
   fresh=$(cat <&"$1")
+  if [[ -n ${2-} ]]; then
+    line=$(sha256sum <<<"$fresh")
+    record fingerprint "${line%% *}"
+  fi
   if [[ $stored == "$fresh" ]]; then
     record drift none
     return

@@ -1,6 +1,6 @@
 /** Plans on disk: written for their owner alone and never over anything else; read with all that could be wrong said. */
 import { lstatSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { dirname, relative, resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { failure, type Result, success } from "../diagnostics.ts";
 import { isPlanText, parseSavedPlan, type SavedPlan, savedPlanText } from "../push/saved-plan.ts";
 import { describePlanFile } from "../push/saved-plan-problems.ts";
@@ -55,15 +55,13 @@ export function writePlanFile(file: string, saved: SavedPlan): Result<void> {
 
 /** Reads a plan back. */
 export function readPlanFile(file: string): Result<SavedPlan> {
-  const shown = relative(".", file) || file;
   try {
     const stat = statSync(file);
     if (stat.isDirectory()) throw Object.assign(new Error(), { code: "EISDIR" });
-    if (!stat.isFile() || stat.size > MOST_BYTES)
-      return failure(describePlanFile({ kind: "foreign", file: shown }));
-    return parseSavedPlan(readFileSync(file, "utf8"), shown);
+    if (!stat.isFile() || stat.size > MOST_BYTES) return failure(describePlanFile({ kind: "foreign", file }));
+    return parseSavedPlan(readFileSync(file, "utf8"), file);
   } catch (error) {
-    return failure(describePlanFile({ kind: "unreadable", file: shown, why: reasonOf(error) }));
+    return failure(describePlanFile({ kind: "unreadable", file, why: reasonOf(error) }));
   }
 }
 

@@ -2,6 +2,7 @@
  * Ctrl-C while machines are worked on: the first asks the work to stop where it is known what state a machine is in, the
  * second ends the program. Must not know what the work is.
  */
+import { setMaxListeners } from "node:events";
 import { EXIT } from "./exit.ts";
 import { printErr } from "./print.ts";
 
@@ -14,6 +15,8 @@ const PATIENCE_MS = 700;
  */
 export async function untilCtrlC(work: (signal: AbortSignal) => Promise<number>): Promise<number> {
   const controller = new AbortController();
+  // Every machine listens.
+  setMaxListeners(0, controller.signal);
   const onSignal = (): void => {
     if (controller.signal.aborted) {
       printErr("left at once; `labctl generations` tells what a machine runs");

@@ -87,7 +87,7 @@ async function compare(name: string, run: (names: readonly string[]) => Promise<
     if (Number.isNaN(a)) return;
     const more = (b - a) / (MACHINES - 1);
     const figures = [a.toFixed(0), b.toFixed(0), (b / a).toFixed(1), more.toFixed(1)].map((f) =>
-      f.padStart(9),
+      f.padStart(11),
     );
     console.log(`${`${name}, ${what}`.padEnd(44)}${figures.join("")}`);
   };
@@ -125,7 +125,7 @@ try {
     );
   await labctl("push", "--no-confirm -q -j 4")(names);
   console.log(`${MACHINES} machines on ${cpus().length} processors; medians of ${ROUNDS}; ms`);
-  console.log(`${"".padEnd(44)}${["one", "all", "ratio", "each more"].map((h) => h.padStart(9)).join("")}`);
+  console.log(`${"".padEnd(44)}${["one", "all", "ratio", "each more"].map((h) => h.padStart(11)).join("")}`);
   await compare("ssh host true", (some) =>
     measure(
       `echo ${some.join(" ")} | xargs -n 1 -P ${MACHINES} sh -c 'ssh -F ${bed.sshConfigFile} $0 true'`,

@@ -27,6 +27,11 @@ const FILES_WIDTH = 5;
 const UNITS_WIDTH = 5;
 const MS_WIDTH = 8;
 const GAP = "  ";
+/**
+ * The column is as wide as what stands in it, in steps so that it stays calm. Short lines survive a terminal that becomes
+ * narrower: a broken line pushes others out of the screen, where no cursor can reach them.
+ */
+const PHASE_STEP = 12;
 
 /** Those that matter most while there is no room for all. */
 const RANK: Readonly<Record<TableRow["tone"], number>> = { bad: 0, working: 1, good: 2, waiting: 3 };
@@ -42,7 +47,9 @@ export function tableLines(rows: readonly TableRow[], title: string, screen: Scr
   const nameWidth = Math.min(MOST_NAME, Math.max(7, ...rows.map((r) => r.name.length)));
   const counts = width >= COUNTS_FROM_COLUMNS;
   const right = (counts ? FILES_WIDTH + UNITS_WIDTH + 2 * GAP.length : 0) + MS_WIDTH + GAP.length;
-  const phaseWidth = Math.max(4, width - nameWidth - GAP.length - right);
+  const roomForPhase = Math.max(4, width - nameWidth - GAP.length - right);
+  const longest = Math.max(...shown.map((r) => printable(r.phase).length));
+  const phaseWidth = Math.min(roomForPhase, Math.ceil(longest / PHASE_STEP) * PHASE_STEP);
   const line = (name: string, phase: string, cells: readonly string[], style: keyof typeof PAINT): string => {
     const [files = "", units = "", ms = ""] = cells;
     const numbers = counts

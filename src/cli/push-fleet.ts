@@ -280,7 +280,9 @@ function tell(
       if (track) track.ms = ms;
       const reverted = event.end.kind === "reverted" || event.end.kind === "not-reverted";
       const line = reverted ? `${paint(tone, word)}: ${detail} (${formatMs(ms)})` : undefined;
-      display.end(name, `${word}: ${detail}`, shade, line);
+      const problems = "problems" in event.end ? event.end.problems : [];
+      const short = [word, ...new Set(problems.map((p) => `[${p.code}]`))].join(" ");
+      display.end(name, short, shade, line);
     }
   }
 }

@@ -26,10 +26,10 @@ const SOME: readonly TableRow[] = [
 
 test("a table says of each machine what it is at, how much there is to do, and since when", () => {
   assert.deepEqual(tableLines(SOME, "wave 1 of 2", { columns: 80, rows: 24 }), [
-    "machine                                                  files  units      time",
-    "gateway  done: it runs generation 5                         12    3/3     1.2 s",
-    "den      restart nginx.service                               3    1/2    470 ms",
-    "storage  waiting                                                               ",
+    "machine                                        files  units      time",
+    "gateway  done: it runs generation 5               12    3/3     1.2 s",
+    "den      restart nginx.service                     3    1/2    470 ms",
+    "storage  waiting                                                     ",
     "wave 1 of 2; 1 done, 1 at work, 1 waiting",
   ]);
 });

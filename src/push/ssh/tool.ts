@@ -3,6 +3,7 @@
  * Arguments go as an array: nothing passes through a shell. This file must not know what the programs mean.
  */
 import { execFile } from "node:child_process";
+import { statSync } from "node:fs";
 
 export type ToolOutcome =
   | { readonly kind: "ended"; readonly status: number; readonly stdout: string; readonly stderr: string }
@@ -49,18 +50,30 @@ export const runTool: RunTool = (program, args, env) =>
 const BELIEVED_MS = 60_000;
 
 /**
- * A `RunTool` that asks `ssh -G` once for equal questions that follow each other; other programs are always run. For
- * one environment: it is the first question's. Questions at the same time share one process.
+ * A `RunTool` that asks `ssh -G` once for equal questions that follow each other, and `ssh-keygen -F` once for a file that
+ * stays as it is; other questions are always asked. For one environment: it is the first question's. Questions at the same
+ * time share one process.
  */
 export function rememberingTool(run: RunTool = runTool): RunTool {
   const answers = new Map<string, { readonly askedAt: number; readonly answer: Promise<ToolOutcome> }>();
   return (program, args, env) => {
-    if (program !== "ssh") return run(program, args, env);
-    const question = args.join("\0");
+    const file = program === "ssh-keygen" && args[0] === "-F" ? args[3] : undefined;
+    if (program !== "ssh" && file === undefined) return run(program, args, env);
+    const question = [program, ...args, file === undefined ? "" : stampOf(file)].join("\0");
     const known = answers.get(question);
     if (known && performance.now() - known.askedAt < BELIEVED_MS) return known.answer;
     const answer = run(program, args, env);
     answers.set(question, { askedAt: performance.now(), answer });
     return answer;
   };
+}
+
+/** What changes with a file's content; different each time where that can't be told. */
+function stampOf(file: string): string {
+  try {
+    const { dev, ino, size, mtimeNs, ctimeNs } = statSync(file, { bigint: true });
+    return [dev, ino, size, mtimeNs, ctimeNs].join(" ");
+  } catch {
+    return String(performance.now());
+  }
 }

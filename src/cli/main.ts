@@ -4,6 +4,7 @@
  */
 import { writeSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { keepCompiledCode } from "./code-cache.ts";
 import {
   COMMANDS,
   type CommandSpec,
@@ -51,6 +52,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     return showHelp(command.name, EXIT.done);
   }
   try {
+    keepCompiledCode(typeof __filename === "string" ? __filename : "");
     const { run } = await command.load();
     return await run(parsed);
   } catch (error) {

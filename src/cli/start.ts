@@ -18,7 +18,7 @@ import { type BuiltMachine, buildMachines, findMachines, type NamedMachines } fr
 import { printDiagnostics, refuse } from "./print.ts";
 import { connectOptions, connectTo, foreseeConnection } from "./remote.ts";
 
-/** With more machines than this the wait for one \`ssh -G\` is not what takes the time. */
+/** With more machines than this the wait for one `ssh -G` is not what takes the time. */
 const FORESEEN = 8;
 
 /** What was found out before any machine is asked. */

@@ -44,14 +44,24 @@ verb_commit() {
   plan_commit "$stage/tree" || finish failed-unchanged 1
   adopt_pending
   step plan "${#PUTS[@]} put, ${#BACKUP[@]} replaced or removed"
-  prepare "$session" || abort "$stage"
-  step prepare
+  # What systemd is asked for goes on while files are copied. The timer is awaited before anything live changes.
+  local failed_before fd_failed arming=''
+  exec {fd_failed}< <(failed_units)
   if ((CONFIRM > 0)); then
-    arm_undo "$NEW_N" "$CONFIRM" || abort "$stage" confirm-not-armed
+    arm_undo "$NEW_N" "$CONFIRM" &
+    arming=$!
+  fi
+  if ! prepare "$session"; then
+    [[ -z $arming ]] || wait "$arming"
+    abort "$stage"
+  fi
+  step prepare
+  if [[ -n $arming ]]; then
+    wait "$arming" || abort "$stage" confirm-not-armed
     step arm "$CONFIRM s"
   fi
-  local failed_before
-  failed_before=$(failed_units)
+  IFS= read -r -d '' failed_before <&"$fd_failed"
+  exec {fd_failed}<&-
   write_journal "$session" 2>"$stage/errors" || abort "$stage"
   step journal
   if ! go_forward 2>"$STATE/errors"; then
@@ -125,7 +135,7 @@ take_back() {
 # Everything that can fail without harm: owners, space, backups, the generation's own files.
 prepare() { # SESSION
   local stage=$STATE/stage/$1 folder=$STATE/generations/$NEW_N path line
-  local -a lines=()
+  local -a lines=() present=()
   {
     check_room || return 1
     rm -rf -- "$folder"
@@ -134,8 +144,9 @@ prepare() { # SESSION
     for path in "${PUTS[@]}"; do lines+=("${PUT_ATTR[$path]}$TAB$path"); done
     attributes "$stage/tree" "${lines[@]}" && at stage-attributes-set || return 1
     for path in generation paths fingerprint manifest.json pending; do
-      [[ ! -e $STATE/$path ]] || cp -p -- "$STATE/$path" "$folder/before/$path" || return 1
+      [[ ! -e $STATE/$path ]] || present+=("$STATE/$path")
     done
+    batch cp -p -t "$folder/before" -- "${present[@]}" || return 1
     (cd -- "$ROOT" && batch cp -l -P --parents -t "$folder/replaced" -- "${BACKUP[@]}") && at backed-up || return 1
     # Copies: a second name would show in the live file's ctime.
     (cd -- "$ROOT" && batch cp -p -P --reflink=auto --parents -t "$folder/replaced" -- "${TAKES[@]}") || return 1

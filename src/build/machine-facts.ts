@@ -12,7 +12,7 @@ import { formatAddress, formatCidr, hostOf } from "../ipam/cidr.ts";
 import { type Allocation, LEDGER_FILE, type Ledger, readLedger } from "../ipam/ledger.ts";
 import { keyOf } from "../ipam/plan.ts";
 import { describe } from "../ipam/problems.ts";
-import { type MachineId, parseMachineId, ulaAddress, ulaSubnet } from "../ipam/ula.ts";
+import { type MachineId, parseMachineId, SUBNETS, ulaAddress, ulaPrefix, ulaSubnet } from "../ipam/ula.ts";
 import { readReserved } from "../ipam/wish.ts";
 import type { AbsPath, MachineName } from "../paths.ts";
 import type { Machine, Project } from "../project/project.ts";
@@ -30,7 +30,8 @@ export function readMachineFacts(
   const { root } = project;
   const facts = readFacts(root, machines, args, disk);
   const problems: Diagnostic[] = facts.ok ? [] : [...facts.problems];
-  problems.push(...checkIds(readIds(root, project.machines, disk)));
+  const ids = readIds(root, project.machines, disk);
+  problems.push(...checkIds(ids));
   const ledger = readLedger(readText(root, LEDGER_FILE, disk));
   const reserved = readReserved(project.reserved, problems);
   if (!ledger.ok) problems.push(...ledger.problems);
@@ -40,11 +41,17 @@ export function readMachineFacts(
     ...reserved.map((r) => formatCidr(r.prefix)),
     ...ledger.value.flatMap((a) => (a.ipv4 ? [formatCidr(a.ipv4)] : [])),
   ].sort();
+  const fleet = project.machines.map((m) => memberFact(m, ids.get(m.name), ledger.value));
   const out = new Map<MachineName, MachineFacts>();
   for (const machine of machines) {
     const own = facts.value.get(machine.name);
     if (!own) throw new Error(`no facts were read for ${machine.name}`);
-    out.set(machine.name, { ...own, networks: networksOf(machine, own, ledger.value, problems), taken });
+    out.set(machine.name, {
+      ...own,
+      networks: networksOf(machine, own, ledger.value, problems),
+      taken,
+      fleet,
+    });
   }
   return problems.length > 0 ? failure(...problems) : success(out);
 }
@@ -77,6 +84,17 @@ function networkFact({ ipv4, subnet }: Allocation, id: MachineId | undefined) {
       ? { ipv6: formatCidr(ulaSubnet(id, subnet)), address6: formatAddress(ulaAddress(id, subnet)) }
       : {}),
   };
+}
+
+/** One machine as the others' templates see it. */
+function memberFact({ name, host, tags }: Machine, id: MachineId | undefined, ledger: Ledger): FactValue {
+  const networks = ledger
+    .filter((a) => a.machine === name)
+    .map((a) => ({ name: a.network, ...networkFact(a, id) }));
+  const own = id
+    ? { ipv6: formatCidr(ulaPrefix(id)), address6: formatAddress(ulaAddress(id, SUBNETS.machine[0])) }
+    : {};
+  return { name, host, tags: [...tags], ...own, networks };
 }
 
 /** Ids of all machines that were probed, whether they are built now or not: two that are one show only together. */

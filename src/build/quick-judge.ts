@@ -13,7 +13,7 @@ import { isRacy, lookAt, type Signature, signatureOf } from "./signature.ts";
 import { type MachineState, recordOf } from "./state.ts";
 
 /** Files whose contents decide what is built, not only what is in it, or whom it concerns. */
-const DECIDES = /(^|\/)(lab|machine|layer)\.ini$|\.ts$|^facts\/ipam\.json$/;
+const DECIDES = /(^|\/)(lab|machine|layer)\.ini$|\.ts$|^facts\/(ipam\.json$|probed\/)/;
 /** A layer's or machine's own folder, and names that it may hold and that no walk records there. */
 const DESCRIBED = /^(layers|machines)\/[^/]+$/;
 const UNRECORDED: ReadonlySet<string> = new Set(["README.md", "_partials"]);

@@ -26,6 +26,7 @@ export function templateFacts(machine: Machine, facts: MachineFacts): Readonly<R
     instances: machine.instances.map((i) => i.unit),
     networks: facts.networks ?? {},
     taken: facts.taken ?? [],
+    fleet: facts.fleet ?? [],
   };
   return out;
 }
@@ -41,7 +42,7 @@ export function templateView(machine: Machine, facts: MachineFacts): TemplateVie
 
 function originOf(facts: MachineFacts, path: string): string {
   const fact = facts.facts.get(path.split(".")[0] as FactName);
-  if (/^machine\.(networks|taken)\b/.test(path)) return LEDGER_FILE;
+  if (/^machine\.(networks|taken|fleet)\b/.test(path)) return LEDGER_FILE;
   if (!fact) return path.startsWith("machine.") ? "machine.ini" : "unset";
   const place = fact.origin.place;
   return place ? `${place.file}${place.line === undefined ? "" : `:${place.line}`}` : "--fact";

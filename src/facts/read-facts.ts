@@ -31,6 +31,8 @@ export interface MachineFacts {
   readonly networks?: FactValue;
   /** `machine.taken` of templates: IPv4 prefixes that are spoken for in all of the repository, sorted. */
   readonly taken?: FactValue;
+  /** `machine.fleet` of templates: every machine of the repository with its addresses, sorted by name. */
+  readonly fleet?: FactValue;
 }
 
 /**

@@ -177,6 +177,8 @@ test("templates see networks, and a change of ledger, id or reservation renders 
     "layers/a/etc/taken.hbs": "{{join machine.taken}}\n",
     "layers/a/etc/prefix.hbs":
       '{{ula-prefix HOST_MACHINE_ID}} {{ula-subnet HOST_MACHINE_ID 256}} {{ula-address HOST_MACHINE_ID 256 "web"}} {{guest-id HOST_MACHINE_ID "web"}}\n',
+    "layers/a/etc/fleet.hbs":
+      "{{#each machine.fleet}}{{name}} {{default ipv6 'unprobed'}} {{#each networks}}{{name}}={{ipv4}}{{/each}}; {{/each}}",
     "layers/a/etc/plain.hbs": "{{machine.name}}\n",
   });
   const at = (file: string): string =>
@@ -197,11 +199,16 @@ test("templates see networks, and a change of ledger, id or reservation renders 
   assert.deepEqual(steps(), []);
 
   s.write(probed("m", { HOST_MACHINE_ID: OTHER_ID }));
-  assert.deepEqual(new Set(steps()), new Set(["lan", "prefix"]));
+  assert.deepEqual(new Set(steps()), new Set(["fleet", "lan", "prefix"]));
   assert.ok(at("lan").endsWith(" fd48:1629:ad67:100:a846:9f5b:48a2:cde5"));
 
+  // Another machine's id is part of what a fleet is, and nothing else.
+  s.write(probed("n", { HOST_MACHINE_ID: ID }));
+  assert.deepEqual(new Set(steps()), new Set(["fleet"]));
+  assert.equal(at("fleet"), "m fd48:1629:ad67::/48 lan=192.168.0.0/24; n fdbf:f37c:3666::/48 ;");
+
   s.write({ "facts/ipam.json": ledgerOf(s).replace("192.168.0.0", "192.168.5.0") });
-  assert.deepEqual(new Set(steps()), new Set(["lan", "taken"]));
+  assert.deepEqual(new Set(steps()), new Set(["fleet", "lan", "taken"]));
   assert.equal(at("lan").split(" ")[1], "192.168.5.1");
 
   s.write({ "lab.ini": "[reserved]\nvpn = 10.8.0.0/16\n" });

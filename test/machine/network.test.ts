@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { Machine } from "../../src/twin/machine.ts";
-import { enterNamespaces, sharedBed } from "./bed-fixture.ts";
+import { enterNamespaces, sharedBed, unwrap } from "./bed-fixture.ts";
 import { bootMachine, inside, type Lab, labFor } from "./push-fixture.ts";
 
 await enterNamespaces(import.meta.url);
@@ -131,6 +131,32 @@ test("starting a bridge brings up link, addresses, rules, DHCP and names; stoppi
   assert.equal(await traces(machine), before);
 });
 
+test("a file that dnsmasq refuses fails its unit, says why, and is started again once it is right", async () => {
+  const { machine } = await theMachine();
+  await inside(
+    machine,
+    "mkdir -p /usr/local/etc/network/odd.d; echo 'no-such-word' >/usr/local/etc/network/odd.d/x.conf",
+  );
+  await inside(
+    machine,
+    "systemctl start bridge@odd; for i in $(seq 50); do systemctl show -P NRestarts bridge-dhcp@odd | grep -q '^[1-9]' && break; sleep 0.1; done",
+  );
+  assert.match(
+    await inside(machine, "/usr/local/lib/labctl/check.d/network; true"),
+    /odd has no DHCP; see journalctl -u bridge-dhcp@odd/,
+  );
+  assert.match(
+    await inside(machine, "journalctl -o cat -u bridge-dhcp@odd"),
+    /bad option at line 1 of .*odd\.d\/x\.conf/,
+  );
+  await inside(
+    machine,
+    "rm -r /usr/local/etc/network/odd.d; systemctl reload bridge@odd; for i in $(seq 50); do systemctl is-active -q bridge-dhcp@odd && break; sleep 0.1; done; /usr/local/lib/labctl/check.d/network",
+  );
+  await inside(machine, "systemctl stop bridge@odd");
+  assert.doesNotMatch(await traces(machine), /odd/);
+});
+
 test("undeclared networks get blocks of their own, many at once, and give them back", async () => {
   const { machine } = await theMachine();
   const before = await traces(machine);
@@ -188,6 +214,28 @@ mode = host
   assert.doesNotMatch(after, /flat|bridge@own/);
   assert.match(after, /^up0@far0: /m);
   assert.match(before, /^up0@far0: /m);
+});
+
+test("a network that is an instance of the machine starts with the push, and comes back as it was after a boot", async () => {
+  const { machine, lab } = await theMachine();
+  lab.edit(
+    "machines/demo/machine.ini",
+    "layers = network",
+    "layers = network\ninstances = bridge@lan.service",
+  );
+  const pushed = await lab.expect(0, ["push", "demo"]);
+  assert.match(pushed.stderr, /start bridge@lan\.service/);
+  await inside(machine, "systemctl start bridge@scratch");
+  const before = [await env(machine, "lan"), await env(machine, "scratch")] as const;
+  unwrap(await machine.restart());
+  await inside(
+    machine,
+    "for i in $(seq 100); do systemctl is-active -q bridge@lan bridge-dhcp@lan && break; sleep 0.1; done; /usr/local/lib/labctl/check.d/network; systemctl start bridge@scratch",
+  );
+  assert.deepEqual(await env(machine, "lan"), before[0]);
+  assert.equal((await env(machine, "scratch")).IP6_ADDRESS, before[1].IP6_ADDRESS);
+  await inside(machine, "systemctl stop bridge@lan bridge@scratch");
+  assert.doesNotMatch(await traces(machine), /lan|scratch/);
 });
 
 test("what the layer runs is sandboxed: at most 4.0 in systemd-analyze security", async (t) => {

@@ -59,6 +59,9 @@ export function decideActions(input: DecisionInput): UnitDecision {
   return { daemonReload: definitions, actions: [...all.values()].sort(byOrder) };
 }
 
+/** Nothing can hold the address meanwhile. A service that restarts behind its socket loses no connection. */
+const REFUSES = "; connections are refused for a moment, until it listens again";
+
 interface Verdict {
   readonly action: UnitAction | undefined;
   /** True if the unit's own definition means something else than before. */
@@ -187,7 +190,8 @@ function weigh(input: DecisionInput, was: Unit, is: Unit, live: LiveUnit | undef
   }
   if (is.name === "-.mount")
     return say("none", `the root file system is never unmounted: ${reasons(wanted)}`, wanted);
-  if (restarts.length > 0) return say("restart", reasons(restarts), restarts);
+  const gap = unitType(is.name) === "socket" ? REFUSES : "";
+  if (restarts.length > 0) return say("restart", reasons(restarts) + gap, restarts);
   return say(
     "restart",
     `${reasons(reloads)} (${canReload ? "OnChange=restart" : "it can't reload"})`,

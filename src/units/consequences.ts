@@ -62,6 +62,8 @@ export function withConsequences(
         const fragment = around.after.unit(other).fragment;
         // What the system's own units pull in beyond the tree was settled when they started.
         if (fragment?.kind !== "file" || runs(other)) continue;
+        // Of a wish and an exclusion in one transaction the wish is dropped.
+        if (is.excludes(unit).includes(other)) continue;
         add(other, "start", `${unit}, which ${verb}, pulls it in`, from);
       }
       for (const other of is.excludes(unit)) {

@@ -232,7 +232,8 @@ const EDITS: readonly RandomEdit[] = [
       const lines = read(lab, `${UNITS}/${name}`).split("\n");
       const at = random.below(lines.length);
       const line = lines[at] ?? "";
-      if (line === "" || NEEDED.test(line)) return undefined;
+      if (line === "" || NEEDED.test(line) || `${lines[at - 1] ?? ""}${line}`.includes("\\"))
+        return undefined;
       write(lab, `${UNITS}/${name}`, lines.filter((_, i) => i !== at).join("\n"));
       return `${name} ${line}`;
     },

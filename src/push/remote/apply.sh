@@ -34,6 +34,28 @@ failed_units() {
     while read -r unit _; do printf '%s\n' "$unit"; done
 }
 
+# restart_units UNIT...: in one call, but for sockets: systemd opens one only while its service is stopped, and begins
+# with the first job before it hears of the second. So both stop, in which time no connection starts the service, then
+# the sockets open, then the services start.
+restart_units() {
+  local unit
+  local -a sockets=() services=() rest=()
+  local -A triggered=()
+  for unit in "$@"; do [[ $unit != *.socket ]] || sockets+=("$unit"); done
+  if ((${#sockets[@]} == 0)); then
+    "$SYSTEMCTL" restart -- "$@"
+    return
+  fi
+  for unit in $("$SYSTEMCTL" show --no-pager --property=Triggers --value -- "${sockets[@]}"); do triggered[$unit]=1; done
+  for unit in "$@"; do
+    [[ $unit != *.socket ]] || continue
+    rest+=("$unit")
+    [[ -z ${triggered[$unit]-} ]] || services+=("$unit")
+  done
+  "$SYSTEMCTL" stop -- "${sockets[@]}" "${services[@]}" && "$SYSTEMCTL" start -- "${sockets[@]}" || return
+  ((${#rest[@]} == 0)) || "$SYSTEMCTL" restart -- "${rest[@]}"
+}
+
 # run_units ACTION UNIT...: one call for all, so that systemd orders them; then each one's result. False if any failed.
 run_units() {
   local action=$1 began=${EPOCHREALTIME/./} said status unit i verdict any=0 flagged=0 line
@@ -44,7 +66,7 @@ run_units() {
   begin "${units[@]/#/unit$TAB$action$TAB}"
   # systemd counts our starts, too: a few pushes within seconds would meet StartLimitBurst= and look like a crash.
   [[ $action != start && $action != restart ]] || "$SYSTEMCTL" reset-failed -- "${units[@]}" 2>/dev/null
-  said=$("$SYSTEMCTL" "$action" -- "${units[@]}" 2>&1)
+  if [[ $action == restart ]]; then said=$(restart_units "${units[@]}" 2>&1); else said=$("$SYSTEMCTL" "$action" -- "${units[@]}" 2>&1); fi
   status=$?
   milliseconds_since "$began"
   local took=$REPLY

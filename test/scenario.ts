@@ -20,8 +20,8 @@ export interface Answer {
 export interface Scenario {
   readonly root: string;
   write(files: Files): void;
-  /** Runs in the repository, with no variable of the caller's environment but PATH. */
-  run(args: readonly string[], env?: Readonly<Record<string, string>>): Answer;
+  /** Runs in the repository, with no variable of the caller's environment but PATH; `input` is its standard input. */
+  run(args: readonly string[], env?: Readonly<Record<string, string>>, input?: string): Answer;
   end(): void;
 }
 
@@ -39,11 +39,12 @@ export function scenario(files: Files, noRoot = false): Scenario {
   return {
     root,
     write: (more) => writeFiles(root, more),
-    run: (args, env = {}) => {
+    run: (args, env = {}, input = "") => {
       const done = spawnSync(process.execPath, [PROGRAM, ...args], {
         cwd: root,
         env: { PATH: process.env.PATH, ...env },
         encoding: "utf8",
+        input,
       });
       return {
         code: done.status,

@@ -22,7 +22,7 @@ export interface Rule {
 /** Lower ranks may not import higher ones; modules of equal rank may share types. */
 const RANKS: readonly (readonly string[])[] = [
   ["src"],
-  ["src/facts", "src/units", "src/ipam", "src/project"],
+  ["src/facts", "src/units", "src/ipam", "src/project", "src/secrets"],
   ["src/build"],
   ["src/push", "src/graph", "src/lint"],
   ["src/twin"],

@@ -27,6 +27,7 @@ import { partReader } from "./parts.ts";
 import { projectDisk } from "./project-disk.ts";
 import { quickBuild } from "./quick-build.ts";
 import { treeReader } from "./read-tree.ts";
+import { secretEntries, type UnbuiltEntries } from "./secret-entries.ts";
 import { ABSENT, lastingSignature, lookAt, readSignature, UNTRUSTED } from "./signature.ts";
 import { sourceHashes } from "./source-hashes.ts";
 import {
@@ -83,8 +84,9 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
     const trees = machine.layers.map((l) => reader.read(l.folder, `layers/${l.name}`, l.name));
     trees.push(reader.read(machine.folder, `machines/${machine.name}`, "machine"));
     const laid = overlay(machine, trees);
-    problems.push(...laid.problems);
-    return { machine, outputs: laid.outputs };
+    const secrets = secretEntries(machine, laid.outputs, root, disk.readText, b3);
+    problems.push(...laid.problems, ...secrets.problems);
+    return { machine, outputs: laid.outputs, secrets: secrets.entries };
   });
   problems.push(...reader.problems);
   if (problems.length > 0 || !facts.ok) return failure(...unique(sortDiagnostics(problems)));
@@ -96,8 +98,13 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
   rmSync(temporary, { recursive: true, force: true });
   mkdirSync(temporary, { recursive: true });
   const twins: TwinIndex = new Map();
-  const prepared: { prepared: PreparedMachine; tree: OutputTree; machine: Machine }[] = [];
-  for (const [i, { machine, outputs }] of overlays.entries()) {
+  const prepared: {
+    prepared: PreparedMachine;
+    tree: OutputTree;
+    machine: Machine;
+    secrets: UnbuiltEntries;
+  }[] = [];
+  for (const [i, { machine, outputs, secrets }] of overlays.entries()) {
     request.onProgress?.(`planning ${machine.name} (${i + 1} of ${overlays.length})`);
     const before = state?.machines[machine.name];
     const tree = outputTree(layout.tree(machine.name), temporary, twins, b3, request.dryRun);
@@ -110,7 +117,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
       if (record.type === "file" && !touched.has(path as never))
         twins.set(twinKey(record.content, record.mode), join(layout.tree(machine.name), path));
     }
-    prepared.push({ prepared: p, tree, machine });
+    prepared.push({ prepared: p, tree, machine, secrets });
   }
   if (problems.length > 0) return failure(...unique(sortDiagnostics(problems)));
   phase("plan");
@@ -129,12 +136,12 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
 
   const results: MachineBuild[] = [];
   const states: Record<string, MachineState> = { ...state?.machines };
-  for (const [i, { prepared: p, tree, machine }] of prepared.entries()) {
+  for (const [i, { prepared: p, tree, machine, secrets }] of prepared.entries()) {
     request.onProgress?.(`writing ${machine.name} (${i + 1} of ${prepared.length})`);
     const t = performance.now();
     const executed = executeMachine(p, tree, tools, problems);
     if (problems.length > 0) return failure(...unique(problems));
-    const manifest = manifestOf(machine, p.input.outputs, executed.outputs);
+    const manifest = manifestOf(machine, p.input.outputs, executed.outputs, secrets);
     const text = manifestText(manifest);
     const generation = b3.hash(text) as string as GenerationId;
     const file = layout.manifest(machine.name);
@@ -155,7 +162,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
     results.push({
       machine: machine.name,
       generation,
-      files: manifest.entries.filter((e) => e.type !== "dir").length,
+      files: Object.values(executed.outputs).filter((r) => r.type !== "dir").length,
       written: executed.written,
       removed: executed.removed,
       steps: stepLines(p.steps, root),

@@ -3,7 +3,14 @@
  * Canonical: sorted by path bytes, fixed key order, one entry a line; its BLAKE3 is the generation id.
  * Pure; must not read or write files.
  */
-import { type FileHash, type LayerName, type MachineName, pathFault, type RelPath } from "../paths.ts";
+import {
+  type FileHash,
+  isName,
+  type LayerName,
+  type MachineName,
+  pathFault,
+  type RelPath,
+} from "../paths.ts";
 
 export const MANIFEST_VERSION = 1;
 
@@ -45,7 +52,18 @@ export interface LinkEntry extends EntryBase {
 export interface DirEntry extends EntryBase {
   readonly type: "dir";
 }
-export type ManifestEntry = FileEntry | LinkEntry | DirEntry;
+/**
+ * A credential that the machine encrypts for itself while it is pushed: the tree here has no file for it, and nothing
+ * about its content is known but that it differs from other versions.
+ */
+export interface SecretEntry extends EntryBase {
+  readonly type: "secret";
+  /** Name of the secret in the repository. */
+  readonly secret: string;
+  /** Hash of the encrypted content (`versionOf`), so that it is known while the secrets are locked. */
+  readonly version: FileHash;
+}
+export type ManifestEntry = FileEntry | LinkEntry | DirEntry | SecretEntry;
 
 export interface Manifest {
   readonly version: typeof MANIFEST_VERSION;
@@ -111,7 +129,9 @@ function entryText(e: ManifestEntry): string {
       ? `,"size":${e.sizeBytes},"hash":${quote(e.hash)}`
       : e.type === "link"
         ? `,"target":${quote(e.target)}`
-        : "";
+        : e.type === "secret"
+          ? `,"secret":${quote(e.secret)},"version":${quote(e.version)}`
+          : "";
   const mode = e.mode.toString(8).padStart(4, "0");
   return (
     `{"path":${quote(e.path)},"type":"${e.type}","mode":"${mode}"` +
@@ -177,6 +197,15 @@ function parseEntry(e: unknown): ManifestEntry | undefined {
   };
   if (e.type === "dir") return { ...base, type: "dir" };
   if (e.type === "link" && typeof e.target === "string") return { ...base, type: "link", target: e.target };
+  if (
+    e.type === "secret" &&
+    typeof e.secret === "string" &&
+    isName(e.secret) &&
+    typeof e.version === "string" &&
+    /^[0-9a-f]{64}$/.test(e.version)
+  ) {
+    return { ...base, type: "secret", secret: e.secret, version: e.version as FileHash };
+  }
   if (
     e.type === "file" &&
     typeof e.size === "number" &&

@@ -1,28 +1,32 @@
 /** From planned outputs and what became of them to the manifest's entries. Pure. */
-import type { FileHash } from "../paths.ts";
+import { compareBytes, type FileHash } from "../paths.ts";
 import type { Machine } from "../project/project.ts";
 import { MANIFEST_VERSION, type Manifest, type ManifestEntry } from "./manifest.ts";
 import type { PlannedOutput } from "./overlay.ts";
+import type { UnbuiltEntries } from "./secret-entries.ts";
 import { type OutputRecord, recordOf } from "./state.ts";
 import type { ReadToken } from "./template-scope.ts";
 
-/** The manifest of a tree whose outputs were carried out. Pure. */
+/** The manifest of a tree whose outputs were carried out; `unbuilt` are what only the machine will have. Pure. */
 export function manifestOf(
   machine: Machine,
   outputs: readonly PlannedOutput[],
   records: Readonly<Record<string, OutputRecord>>,
+  unbuilt: UnbuiltEntries,
 ): Manifest {
   const packages = new Map<string, Manifest["packages"][number]>();
   for (const layer of machine.layers) {
     for (const name of layer.packages)
       if (!packages.has(name)) packages.set(name, { name, layer: layer.name });
   }
+  const built = manifestEntries(outputs, records);
   return {
     version: MANIFEST_VERSION,
     machine: machine.name,
     layers: machine.layers.map((l) => l.name),
     packages: [...packages.values()].sort((a, b) => (a.name < b.name ? -1 : 1)),
-    entries: manifestEntries(outputs, records),
+    entries:
+      unbuilt.length === 0 ? built : [...built, ...unbuilt].sort((a, b) => compareBytes(a.path, b.path)),
   };
 }
 

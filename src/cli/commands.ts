@@ -364,4 +364,21 @@ export const COMMANDS: readonly CommandSpec[] = [
     ],
     load: () => import("./ip.ts"),
   },
+  {
+    name: "secret",
+    args: "init | add|edit|rotate|show|readers <secret> | list | rekey",
+    summary: "keep secrets encrypted in the repository, and say who can read them; push delivers them",
+    arity: [1, 2],
+    options: [
+      {
+        name: "generate",
+        kind: "flag",
+        help: "add, rotate: make a random value, 32 bytes as 43 letters, digits, `-` and `_`",
+      },
+      dryRun,
+      fact,
+      json,
+    ],
+    load: () => import("./secret.ts"),
+  },
 ];

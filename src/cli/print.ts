@@ -38,6 +38,11 @@ export function whileDrawing(aside: ((print: () => void) => void) | undefined): 
   drawing = aside;
 }
 
+/** Writes bytes to stdout as they are. */
+export function printBytes(data: Uint8Array): void {
+  writeAll(1, data);
+}
+
 /** Prints one JSON document to stdout. Control characters that JSON leaves as they are would steer a terminal. */
 export function printJson(value: unknown): void {
   const escaped = (c: string): string => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`;
@@ -107,7 +112,7 @@ export function formatMs(ms: number): string {
 }
 
 /** A pipe may take less than it is given, or nothing for now. */
-function writeAll(fd: number, text: string | Buffer): void {
+function writeAll(fd: number, text: string | Uint8Array): void {
   const data = typeof text === "string" ? Buffer.from(text) : text;
   for (let at = 0; at < data.length; ) {
     try {

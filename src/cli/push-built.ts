@@ -11,6 +11,7 @@ import type { ParsedArguments } from "./commands.ts";
 import { openDisplay } from "./fleet-display.ts";
 import { type BuiltMachine, type NamedMachines, readWanted } from "./machines.ts";
 import { formatMs, paint, printDiagnostics, printErr } from "./print.ts";
+import { ownKeyring } from "./prompts.ts";
 import { confirmSeconds, connectTo, KEEP_GENERATIONS, whoAmI } from "./remote.ts";
 import { gitState } from "./repository.ts";
 import { diffLines } from "./show-diff.ts";
@@ -32,6 +33,7 @@ export function pushSettings(
     takeOver: args.flag("take-over"),
     prunePackages: args.flag("prune-packages"),
     repository: named.repository,
+    secrets: { root: named.root, keyring: ownKeyring() },
     meta,
     reconnect: () => connectTo(machine, { ...options, acceptNew: false }),
   };

@@ -1,8 +1,6 @@
 /** What commands that talk to machines share: connection options, prompts, who is asking. */
 
-import { readSync, writeSync } from "node:fs";
 import { hostname, userInfo } from "node:os";
-import { createInterface } from "node:readline";
 import { printable, type Result } from "../diagnostics.ts";
 import type { Machine } from "../project/project.ts";
 import { sshTarget } from "../push/session.ts";
@@ -11,6 +9,7 @@ import { readSshSettings } from "../push/ssh/ssh-config.ts";
 import { rememberingTool } from "../push/ssh/tool.ts";
 import type { ConnectOptions, Transport } from "../push/transport.ts";
 import type { ParsedArguments } from "./commands.ts";
+import { askSecret, askYesNo } from "./prompts.ts";
 
 const DEFAULT_TIMEOUT_S = 10;
 
@@ -84,41 +83,4 @@ export function whoAmI(): string {
     // A user id without a name, as in some containers.
   }
   return `${user ?? "unknown"}@${hostname()}`.replace(/[^\x21-\x7e]/g, "_");
-}
-
-function askYesNo(question: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const reader = createInterface({ input: process.stdin, output: process.stderr });
-    reader.question(`${question} [y/N] `, (answer) => {
-      reader.close();
-      resolve(/^y(es)?$/i.test(answer.trim()));
-    });
-  });
-}
-
-/** Reads a line without echo. */
-async function askSecret(prompt: string): Promise<string> {
-  writeSync(2, prompt);
-  process.stdin.setRawMode(true);
-  try {
-    let text = "";
-    const piece = Buffer.alloc(1);
-    for (;;) {
-      let n = 0;
-      try {
-        n = readSync(0, piece, 0, 1, null);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
-        await new Promise((resolve) => setTimeout(resolve, 20));
-        continue;
-      }
-      const char = n === 0 ? "\r" : piece.toString("latin1");
-      if (char === "\u0003") process.exit(130);
-      if (char === "\r" || char === "\n") return Buffer.from(text, "latin1").toString("utf8");
-      text = char === "\u007f" ? text.slice(0, -1) : text + char;
-    }
-  } finally {
-    process.stdin.setRawMode(false);
-    writeSync(2, "\n");
-  }
 }

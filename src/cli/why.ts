@@ -14,6 +14,7 @@ import type { AbsPath, RelPath } from "../paths.ts";
 import { TREE_ROOT } from "../paths.ts";
 import { knownLayers, readProject } from "../project/read-project.ts";
 import { selectMachines } from "../project/select-machines.ts";
+import { shortVersion } from "../secrets/age-file.ts";
 import { forecastActions } from "../units/forecast.ts";
 import { classifyPath } from "../units/unit-path.ts";
 import { readUnitSet } from "../units/unit-set.ts";
@@ -109,6 +110,8 @@ function describeEntry(e: ManifestEntry): string {
   const mode = `${e.mode.toString(8).padStart(4, "0")} ${e.owner}:${e.group}`;
   if (e.type === "dir") return `a folder, ${mode}`;
   if (e.type === "link") return `a link to ${printable(e.target)}`;
+  if (e.type === "secret")
+    return `a credential, ${mode}, encrypted by the machine for itself; secret \`${e.secret}\`, version ${shortVersion(e.version)}`;
   return `a file, ${e.sizeBytes} bytes, ${mode}, BLAKE3 ${e.hash.slice(0, 16)}…`;
 }
 

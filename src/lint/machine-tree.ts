@@ -60,7 +60,11 @@ export function machineTree(
       const entry = entries.get(path);
       return entry?.type === "link" ? entry.target : undefined;
     },
-    stat: (path) => entries.get(path),
+    stat: (path) => {
+      const entry = entries.get(path);
+      // On the machine a credential is a file like any other; here nobody can read it.
+      return entry?.type === "secret" ? { ...entry, type: "file" } : entry;
+    },
     head: (path) => {
       const entry = entries.get(path);
       if (entry?.type !== "file") return "";

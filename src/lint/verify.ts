@@ -9,6 +9,7 @@ import type { AbsPath } from "../paths.ts";
 import type { Machine } from "../project/project.ts";
 import { lintUnits } from "../units/lint/lint-units.ts";
 import type { Check, Found } from "./check.ts";
+import { lintCredentials } from "./credentials.ts";
 import { type MachineTree, machineTree, type TextCache } from "./machine-tree.ts";
 import { nftables } from "./nftables.ts";
 import { nginx } from "./nginx.ts";
@@ -73,6 +74,7 @@ export async function verifyTrees(
   const own: Found[] = trees.flatMap((tree) =>
     lintUnits(tree, judged).map((diagnostic) => ({ tree, diagnostic })),
   );
+  for (const tree of trees) own.push(...lintCredentials(tree));
   own.push(...(await runChecks([plainFiles], trees)).found);
   const ownMs = performance.now() - startedAt;
   const programs = await runChecks(CHECKS, trees);

@@ -27,6 +27,16 @@ export interface FactDeclaration {
   readonly place: Place;
 }
 
+/** A credential that a machine shall have, as a layer or the machine itself asks for it. */
+export interface CredentialWish {
+  /** Its name on the machine, as units load it. */
+  readonly credential: string;
+  /** Name of the secret in `secrets/`. Undefined: a layer leaves it to the machine. */
+  readonly secret: string | undefined;
+  readonly by: LayerName | "machine";
+  readonly place: Place;
+}
+
 export interface Layer {
   readonly name: LayerName;
   /** Where its files are; inside the repository, or inside the installed package for a built-in layer. */
@@ -37,6 +47,7 @@ export interface Layer {
   readonly packages: readonly string[];
   readonly facts: readonly FactDeclaration[];
   readonly attributes: readonly AttributeRule[];
+  readonly credentials: readonly CredentialWish[];
   /** Path in the tree → layers whose file at that path this layer declares that it replaces. */
   readonly overrides: ReadonlyMap<string, { readonly layers: readonly string[]; readonly place: Place }>;
 }
@@ -78,6 +89,8 @@ export interface Machine {
   readonly attributes: readonly AttributeRule[];
   /** In the order written. */
   readonly networks: readonly NetworkSection[];
+  /** These decide where layers ask for the same credential. */
+  readonly credentials: readonly CredentialWish[];
   readonly place: Place;
 }
 

@@ -8,6 +8,7 @@ import { describe } from "./problems.ts";
 import type { FactDeclaration, FactType, Layer } from "./project.ts";
 import { readAttributes } from "./read-attributes.ts";
 import type { ProjectDisk } from "./read-project.ts";
+import { readSecretWishes } from "./read-secrets.ts";
 
 const FACT_TYPES: readonly FactType[] = ["string", "int", "bool", "port", "ip", "cidr", "list", "json"];
 const FACT_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
@@ -110,6 +111,7 @@ export class LayerReader {
         types: "any",
         attributes: "any",
         overrides: "any",
+        secrets: "any",
       }),
     );
     const setting = (key: string) => settingsOf(ini, "layer").find((s) => s.key === key);
@@ -144,6 +146,7 @@ export class LayerReader {
       packages,
       facts: readFactDeclarations(ini, name, this.problems),
       attributes: readAttributes(ini, this.problems),
+      credentials: readSecretWishes(ini, name, this.problems),
       overrides,
     };
   }

@@ -8,6 +8,7 @@ import { describe } from "./problems.ts";
 import type { Machine } from "./project.ts";
 import { readAttributes } from "./read-attributes.ts";
 import type { LayerReader, ReadIni } from "./read-layers.ts";
+import { readSecretWishes } from "./read-secrets.ts";
 
 /** Begins the heading of a network's section. */
 const NETWORK = "network ";
@@ -52,6 +53,7 @@ export function readMachine(
       ssh: ["user", "port", "identity", "client"],
       attributes: "any",
       ...Object.fromEntries(networkSections(ini).map((s) => [s.name, NETWORK_KEYS])),
+      secrets: "any",
     }),
   );
   const setting = (section: string, key: string) => settingsOf(ini, section).find((s) => s.key === key);
@@ -156,6 +158,7 @@ export function readMachine(
       place: at,
       settings: new Map(settings.map((s) => [s.key, { value: s.value, place: s.place }])),
     })),
+    credentials: readSecretWishes(ini, "machine", problems),
     place,
   };
 }

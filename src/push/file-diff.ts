@@ -11,7 +11,10 @@ import { diffHunks, type Hunk, hunkHeader } from "./line-diff.ts";
 /** Texts beyond this are not compared line by line, on either side. */
 export const MOST_TEXT_BYTES = 256 * 1024;
 
-/** One side of a change. `hash`: `sha256:` and 64 hex digits; a secret's size is nobody's business either. */
+/**
+ * One side of a change. `hash`: `sha256:` and 64 hex digits, or `version:` and those of a secret's version; a secret's
+ * size is nobody's business either.
+ */
 export type Side =
   | { readonly kind: "absent" }
   | { readonly kind: "dir" }

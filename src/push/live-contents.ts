@@ -69,7 +69,7 @@ export async function diffContents(
   return success(
     files.flatMap((c) => {
       const side = newSide(c, keptOf(c), found, sources, isSecret);
-      const diff = compareSides(c.path, found(0, c.path), {
+      const diff = compareSides(c.path, oldStanding(c, found(0, c.path)), {
         side,
         ...(c.after ? { attributes: c.after } : {}),
       });
@@ -104,11 +104,23 @@ function newSide(
   if (!after) return ABSENT.side;
   if (after.type === "dir") return { kind: "dir" };
   if (after.type === "link") return { kind: "link", target: after.target };
+  if (after.type === "secret") return versionSide(after.version);
   if (kept !== undefined) return found(kept, path).side;
   const folder = sources.folder(path);
   // Its content is live already: only attributes change, or it lies nowhere.
   if (folder === undefined) return found(0, path).side;
   return sideOf(readFileSync(join(folder, path)), isSecret(path));
+}
+
+/** What the machine encrypted differs each time; of a secret that was rotated, its versions are what can be compared. */
+function oldStanding({ before, after }: FileChange, found: Standing): Standing {
+  return before?.type === "secret" && after?.type === "secret" && before.version !== after.version
+    ? { ...found, side: versionSide(before.version) }
+    : found;
+}
+
+function versionSide(version: string): Side {
+  return { kind: "opaque", why: "secret", sizeBytes: 0, hash: `version:${version}` };
 }
 
 /** The machine's answer, which is untrusted: what makes no sense counts as absent. */

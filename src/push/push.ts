@@ -17,6 +17,7 @@ import { describe } from "./problems.ts";
 import type { OnPushEvent, PushOutcome } from "./push-event.ts";
 import type { RemoteRecord } from "./records.ts";
 import { type SavedMachine, savedMachine, stalePlan } from "./saved-plan.ts";
+import { openLacked, type SecretSource } from "./secrets.ts";
 import { type CallOptions, callRemote, type RemoteAnswer } from "./session.ts";
 import { type BuiltTree, type StageFiles, stageBuilt } from "./staging.ts";
 import { type Survey, surveyMachine } from "./survey.ts";
@@ -39,6 +40,8 @@ export interface PushSettings extends CommitSettings {
   readonly signal?: AbortSignal;
   /** The repository that the tree is built from; undefined: it has no identity, and nothing is refused for it. */
   readonly repository: string | undefined;
+  /** Undefined: the tree's secrets are all on the machine (rollback). */
+  readonly secrets?: SecretSource;
 }
 
 /**
@@ -103,8 +106,12 @@ async function pushOnce(
   const stale = expected && stalePlan(expected, savedMachine(survey.value.plan, survey.value.probe));
   if (stale) return failure(stale);
   if (settings.onPlan && !isEmpty(survey.value.plan)) await settings.onPlan(survey.value);
+  // Before anything else: a push that lacks a key must not have installed packages.
+  const { plan, probe } = survey.value;
+  const credentials = await openLacked(machine, plan, probe.systemdVersion, settings.secrets);
+  if (!credentials.ok) return credentials;
   const manifestText = readFileSync(wanted.manifestFile, "utf8");
-  const stage = stageBuilt(transport, machine, wanted, manifestText);
+  const stage = stageBuilt(transport, machine, wanted, manifestText, credentials.value);
   const { value } = survey;
   const outcome = await carryOut(transport, machine, value, stage, settings, onEvent, startedAt, progress);
   if (outcome.ok) {

@@ -139,6 +139,7 @@ function entriesOf(manifest: Manifest | undefined): Map<string, ManifestEntry> {
 function sameContent(a: ManifestEntry, b: ManifestEntry | undefined): boolean {
   if (!b || a.type !== b.type) return false;
   if (a.type === "file" && b.type === "file") return a.hash === b.hash;
+  if (a.type === "secret" && b.type === "secret") return a.version === b.version;
   return a.type === "link" && b.type === "link" && a.target === b.target;
 }
 

@@ -11,6 +11,7 @@ import { isSmall, type Parcel, packParcel } from "./parcel.ts";
 import type { PushPlan } from "./plan.ts";
 import { describe } from "./problems.ts";
 import { sendFiles } from "./rsync.ts";
+import { type OpenCredential, stageSecrets } from "./secrets.ts";
 import { STATE } from "./session.ts";
 import { shellWord } from "./shell-word.ts";
 import { asRoot, needsSudo } from "./sudo.ts";
@@ -37,15 +38,25 @@ export type BeginStage = () => Promise<Result<unknown>>;
 /** Has everything staged that a plan puts; calls `begin` before anything is put into the stage folder. */
 export type StageFiles = (plan: PushPlan, session: string, begin: BeginStage) => Promise<Result<Staged>>;
 
-/** Effects of the result: reads the tree; for a large change set `begin`, and channels of `transport`. */
+/**
+ * Effects of the result: reads the tree; for a large change set, and for credentials, `begin`, and channels of
+ * `transport`.
+ */
 export function stageBuilt(
   transport: Transport,
   machine: string,
   wanted: BuiltTree,
   manifestText: string,
+  credentials: readonly OpenCredential[],
 ): StageFiles {
   return async (plan, session, begin) => {
-    const files = stagedPaths(plan.files);
+    // The machine makes those itself.
+    const files = stagedPaths(plan.files).filter((f) => f.after?.type !== "secret");
+    if (credentials.length > 0) {
+      const begun = await begin();
+      const encrypted = begun.ok ? await stageSecrets(transport, machine, session, credentials) : begun;
+      if (!encrypted.ok) return encrypted;
+    }
     if (isSmall(files, manifestText.length)) {
       const parcel = packParcel(machine, wanted.folder, files, manifestText, await blake3());
       return parcel.ok ? success({ bytes: parcel.value.bytes.length, parcel: parcel.value }) : parcel;

@@ -2,8 +2,9 @@
  * What differs between two manifests, path by path, each with its cause down to layer and fact. Pure; must not know
  * units, transports or machines.
  */
-import type { Manifest, ManifestEntry } from "../build/manifest.ts";
+import type { Manifest, ManifestEntry, SecretEntry } from "../build/manifest.ts";
 import { compareBytes, type RelPath } from "../paths.ts";
+import { shortVersion } from "../secrets/age-file.ts";
 
 export type Change = "added" | "changed" | "removed" | "attributes";
 
@@ -42,7 +43,10 @@ export function diffTrees(
       path: was.path,
       change: "removed",
       before: was,
-      cause: `${writer(was)} no longer has ${was.origin.source}`,
+      cause:
+        was.type === "secret"
+          ? `nobody wants secret ${was.secret} there any more`
+          : `${writer(was)} no longer has ${was.origin.source}`,
     });
   }
   return out.sort((a, b) => compareBytes(a.path, b.path));
@@ -53,10 +57,12 @@ function compareEntries(was: ManifestEntry | undefined, is: ManifestEntry): Chan
   if (was.type !== is.type) return "changed";
   if (was.type === "file" && is.type === "file" && was.hash !== is.hash) return "changed";
   if (was.type === "link" && is.type === "link" && was.target !== is.target) return "changed";
+  if (was.type === "secret" && is.type === "secret" && was.version !== is.version) return "changed";
   return was.mode !== is.mode || was.owner !== is.owner || was.group !== is.group ? "attributes" : undefined;
 }
 
 function causeOf(was: ManifestEntry | undefined, is: ManifestEntry): string {
+  if (is.type === "secret") return secretCause(was, is);
   if (!was) return is.type === "dir" ? `folder of ${writer(is)}` : `${writer(is)} has ${is.origin.source}`;
   if (was.origin.source !== is.origin.source)
     return `${is.origin.source} takes the place of ${was.origin.source}`;
@@ -64,6 +70,15 @@ function causeOf(was: ManifestEntry | undefined, is: ManifestEntry): string {
   if (facts.length > 0)
     return `${facts.length === 1 ? "fact" : "facts"} ${facts.join(", ")} in ${is.origin.source}`;
   return `${is.origin.source} was edited`;
+}
+
+/** Versions tell that a secret differs, and nothing about it. */
+function secretCause(was: ManifestEntry | undefined, is: SecretEntry): string {
+  const version = shortVersion(is.version);
+  if (was?.type !== "secret") return `${writer(is)} wants secret ${is.secret}, version ${version}`;
+  if (was.secret !== is.secret) return `secret ${is.secret} takes the place of ${was.secret}`;
+  if (was.version === is.version) return `attributes of secret ${is.secret} were edited`;
+  return `secret ${is.secret} was rotated, version ${shortVersion(was.version)} to ${version}`;
 }
 
 function changedFacts(was: ManifestEntry, is: ManifestEntry): string[] {

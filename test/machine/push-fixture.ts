@@ -14,6 +14,9 @@ import { unwrap } from "./bed-fixture.ts";
 
 const PACKAGE_ROOT = join(import.meta.dirname, "../..");
 
+/** Commands that know no options of connections. */
+const OFFLINE: readonly string[] = ["build", "ip", "secret", "why"];
+
 /** Set by `bundleProgram`: tests that run while sources change must not see half of two programs. */
 let program: string | undefined;
 
@@ -92,7 +95,7 @@ export function labFor(bed: Bed, host: string): Lab {
       const [command = "", ...rest] = args;
       const config = options.sshConfig ?? bed.sshConfigFile;
       const startedAt = performance.now();
-      const remote = !["build", "ip"].includes(command) ? ["--ssh-config", config] : [];
+      const remote = OFFLINE.includes(command) ? [] : ["--ssh-config", config];
       const child = spawn(process.execPath, [file, command, ...remote, ...rest], {
         cwd: root,
         env: { PATH: process.env.PATH, HOME: root, USER: "tester", ...options.env },

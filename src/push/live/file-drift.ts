@@ -4,6 +4,7 @@
  */
 import type { FileEntry, Manifest, ManifestEntry } from "../../build/manifest.ts";
 import { foldersAbove } from "../../paths.ts";
+import { shortVersion } from "../../secrets/age-file.ts";
 import type { ExtraDrift, FileDrift, Rewritten } from "./drift.ts";
 import type { LiveAnswer, LivePath } from "./live-answer.ts";
 
@@ -19,7 +20,12 @@ export interface FileFindings {
   readonly touched: readonly string[];
 }
 
-const TYPE: Readonly<Record<ManifestEntry["type"], string>> = { file: "f", dir: "d", link: "l" };
+const TYPE: Readonly<Record<ManifestEntry["type"], string>> = {
+  file: "f",
+  dir: "d",
+  link: "l",
+  secret: "f",
+};
 
 const TYPE_WORDS: Readonly<Record<string, string>> = {
   f: "a file",
@@ -117,6 +123,15 @@ function judge(
     else if (verdict !== undefined && verdict !== "same")
       out.push(say("content", expected, `as many bytes, written by someone else; ${verdict.unknown}`));
   }
+  // What the machine encrypted is its own: that someone wrote the file is all that can be told.
+  if (entry.type === "secret" && live.written)
+    out.push(
+      say(
+        "content",
+        `secret ${entry.secret}, version ${shortVersion(entry.version)}`,
+        "written by someone else",
+      ),
+    );
   // The machine sends blanks for tabs and newlines.
   if (entry.type === "link" && live.target !== entry.target.replace(/[\t\n\r]/g, " "))
     out.push(say("target", entry.target, live.target));

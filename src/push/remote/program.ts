@@ -12,6 +12,7 @@ const FEW: Readonly<Record<string, readonly string[]>> = {
   "install-packages": ["packages"],
   "remove-packages": ["packages"],
   verify: ["state", "probe", "verify"],
+  "stage-secrets": ["secrets"],
 };
 const ALL = [
   "prelude",

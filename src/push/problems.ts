@@ -364,16 +364,6 @@ function describeRemote(p: Extract<PushProblem, { kind: "remote" }>): Diagnostic
           ? `make room in ${TREE_ROOT} there, then push again`
           : "correct what it says, then push again",
       );
-    case "no-systemd-creds":
-      return word(
-        `there is no systemd-creds ${on}, which encrypts credentials`,
-        "install the package that has it: `systemd` on Debian",
-      );
-    case "secret-refused":
-      return word(
-        `systemd-creds refused credential ${p.detail} ${on}`,
-        "see `systemd-creds setup` there: it makes the key that credentials are encrypted with",
-      );
     case "commit-failed":
       return word(`the commit failed ${on}: ${p.detail}`, "push again");
     case "confirm-not-armed":

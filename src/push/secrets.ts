@@ -88,7 +88,12 @@ export async function stageSecrets(
   }
   const answer = await callRemote(transport, machine, "stage-secrets", [session], { data });
   if (!answer.ok) return answer;
-  return answer.value.done === "ok"
-    ? success(undefined)
-    : failure(refusalOf(machine, "stage-secrets", answer.value));
+  if (answer.value.done === "ok") return success(undefined);
+  const [refused] = answer.value.problems;
+  if (refused?.code === "no-systemd-creds") return failure(describe({ kind: "no-systemd-creds", machine }));
+  return failure(
+    refused?.code === "secret-refused"
+      ? describe({ kind: "secret-refused", machine, why: refused.detail })
+      : refusalOf(machine, "stage-secrets", answer.value),
+  );
 }

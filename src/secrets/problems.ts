@@ -22,6 +22,8 @@ export type SecretProblem =
   | { readonly kind: "no-memory-folder" }
   | { readonly kind: "editor-failed"; readonly editor: string; readonly why: string }
   | { readonly kind: "locks-out"; readonly identity: string }
+  | { readonly kind: "no-systemd-creds"; readonly machine: string }
+  | { readonly kind: "secret-refused"; readonly machine: string; readonly why: string }
   | { readonly kind: "old-systemd"; readonly machine: string; readonly version: number }
   | {
       readonly kind: "credential-conflict";
@@ -166,6 +168,20 @@ export function describe(p: SecretProblem): Diagnostic {
       return problem("secret-changed", `secrets/${p.secret}.age changed while this push was under way`, {
         notes: ["nothing on the machine changed"],
         help: "push again",
+      });
+    case "no-systemd-creds":
+      return problem(
+        "no-systemd-creds",
+        `there is no systemd-creds on machine \`${p.machine}\`, which encrypts credentials`,
+        {
+          notes: ["nothing on the machine changed"],
+          help: "install the package that has it: `systemd` on Debian",
+        },
+      );
+    case "secret-refused":
+      return problem("secret-refused", `machine \`${p.machine}\` could not encrypt credential ${p.why}`, {
+        notes: ["nothing on the machine changed"],
+        help: "run `systemd-creds setup` there: it makes the key that credentials are encrypted with",
       });
     case "old-systemd":
       return problem(

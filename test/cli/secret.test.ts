@@ -76,7 +76,7 @@ test("without recipients nothing is encrypted; init makes an identity for its ow
   help: \`labctl secret init\` makes an identity for you and writes its public key there`,
     );
     assert.equal(s.secret("init", "--dry-run").code, 2);
-    assert.equal(existsSync(join(s.root, "home")), false);
+    assert.equal(existsSync(join(s.root, "home/.config")), false);
     assert.equal(
       plain(s.secret("init").stderr),
       `made <repo>/home/.config/labctl/identity.txt; keep a copy elsewhere: without it, nobody reads what only it can open

@@ -7,12 +7,10 @@ import type { AbsPath } from "../paths.ts";
 
 /** The repository's commit and whether it differs from it; both undefined outside Git. */
 export async function gitState(root: AbsPath): Promise<{ commit?: string; dirty?: boolean }> {
-  const [commit, status] = await Promise.all([
-    outputOf(root, ["rev-parse", "HEAD"]),
-    outputOf(root, ["status", "--porcelain", "--untracked-files=normal"]),
-  ]);
-  if (commit === undefined || !/^[0-9a-f]{40,64}\n?$/.test(commit)) return {};
-  return { commit: commit.trim(), ...(status === undefined ? {} : { dirty: status.trim() !== "" }) };
+  const status = await outputOf(root, ["status", "--porcelain=v2", "--branch", "--untracked-files=normal"]);
+  // Headers come first; a repository without a commit has `(initial)` there (git-status(1), "Branch Headers").
+  const commit = /^# branch\.oid ([0-9a-f]{40,64})$/m.exec(status ?? "")?.[1];
+  return commit === undefined ? {} : { commit, dirty: /^[^#]/m.test(status ?? "") };
 }
 
 /**

@@ -138,7 +138,7 @@ prepare() { # SESSION
   local -a lines=() present=()
   {
     check_room || return 1
-    rm -rf -- "$folder"
+    [[ ! -e $folder ]] || rm -rf -- "$folder"
     mkdir -p -- "$folder/replaced" "$folder/before" && at prepare-begun || return 1
     save_program && early_users "$stage/tree" "${APPLY[@]}" && check_owners "$stage" || return 1
     for path in "${PUTS[@]}"; do lines+=("${PUT_ATTR[$path]}$TAB$path"); done
@@ -203,9 +203,10 @@ check_owners() {
 
 # The revert timer and the boot's recovery run this very program.
 save_program() {
-  local text=${LABCTL_PROGRAM-}
+  local text=${LABCTL_PROGRAM-} saved=''
   [[ -n $text ]] || return 0
-  [[ ! -r $STATE/remote.sh || $(<"$STATE/remote.sh") != "$text" ]] || return 0
+  [[ ! -r $STATE/remote.sh ]] || IFS= read -r -d '' saved <"$STATE/remote.sh"
+  [[ $saved != "$text"$'\n' ]] || return 0
   printf '%s\n' "$text" >"$STATE/remote.sh.new" && mv -f -T -- "$STATE/remote.sh.new" "$STATE/remote.sh"
 }
 

@@ -20,6 +20,7 @@ import {
 } from "../ipam/wish.ts";
 import type { AbsPath, FactName } from "../paths.ts";
 import type { Machine, Project } from "../project/project.ts";
+import { describe } from "./problems.ts";
 
 /** What one machine has to do with addresses. */
 export interface MachineAddresses {
@@ -50,7 +51,7 @@ export function readAddressBook(
   if (!facts.ok) return facts;
   const machines = project.machines.map((m) => addressesOf(m, facts.value.get(m.name), problems));
   const reserved = readReserved(project.reserved, problems);
-  const ledgerText = readText(project.root, LEDGER_FILE, disk);
+  const ledgerText = readText(project.root, LEDGER_FILE, disk, problems);
   return problems.length > 0 ? failure(...problems) : success({ machines, reserved, ledgerText });
 }
 
@@ -73,9 +74,19 @@ export function addressesOf(
   };
 }
 
-/** A file of the repository; undefined if there is none. */
-export function readText(root: AbsPath, file: string, disk: FactDisk): string | undefined {
+/** A file of the repository; undefined if there is none, or after adding to `problems` why it can't be read. */
+export function readText(
+  root: AbsPath,
+  file: string,
+  disk: FactDisk,
+  problems: Diagnostic[],
+): string | undefined {
   const path = join(root, file) as AbsPath;
   disk.filesRead.push(path);
-  return disk.readText(path);
+  try {
+    return disk.readText(path);
+  } catch (error) {
+    problems.push(describe({ kind: "unreadable", place: { file }, why: (error as Error).message }));
+    return undefined;
+  }
 }

@@ -30,13 +30,17 @@ export function readMachineFacts(
   const { root } = project;
   const facts = readFacts(root, machines, args, disk);
   const problems: Diagnostic[] = facts.ok ? [] : [...facts.problems];
-  const ids = readIds(root, project.machines, disk);
+  const ids = readIds(root, project.machines, disk, problems);
   problems.push(...checkIds(ids));
-  const ledger = readLedger(readText(root, LEDGER_FILE, disk));
+  const known = problems.length;
+  const text = readText(root, LEDGER_FILE, disk, problems);
+  // What a file that can't be read does not have is no second problem.
+  const isRead = problems.length === known;
+  const ledger = readLedger(text);
   const reserved = readReserved(project.reserved, problems);
   if (!ledger.ok) problems.push(...ledger.problems);
   else problems.push(...checkLedger(ledger.value));
-  if (!facts.ok || !ledger.ok) return failure(...problems);
+  if (!facts.ok || !ledger.ok || !isRead) return failure(...problems);
   const taken = [
     ...reserved.map((r) => formatCidr(r.prefix)),
     ...ledger.value.flatMap((a) => (a.ipv4 ? [formatCidr(a.ipv4)] : [])),
@@ -98,11 +102,16 @@ function memberFact({ name, host, tags }: Machine, id: MachineId | undefined, le
 }
 
 /** Ids of all machines that were probed, whether they are built now or not: two that are one show only together. */
-function readIds(root: AbsPath, machines: readonly Machine[], disk: FactDisk): Map<string, MachineId> {
+function readIds(
+  root: AbsPath,
+  machines: readonly Machine[],
+  disk: FactDisk,
+  problems: Diagnostic[],
+): Map<string, MachineId> {
   const out = new Map<string, MachineId>();
   for (const { name } of machines) {
     // What a broken file has is said where its facts are read.
-    const text = readText(root, `facts/probed/${name}.json`, disk);
+    const text = readText(root, `facts/probed/${name}.json`, disk, problems);
     const id = parseMachineId(/"HOST_MACHINE_ID":\s*"([0-9a-f]+)"/.exec(text ?? "")?.[1] ?? "");
     if (id) out.set(name, id);
   }

@@ -155,10 +155,7 @@ export function describe(p: BuildProblem): Diagnostic {
       return problem("fact-missing", `fact \`${p.fact}\` is unset for machine \`${p.machine}\``, {
         place: p.place,
         notes: [`looked in: ${p.searched.join(", ")}`],
-        help:
-          p.layer === "machine"
-            ? `set it in facts/${p.machine}.env, or ask for it openly: {{default ${p.fact} "…"}}, {{#if (isSet ${p.fact})}}`
-            : `set it in facts/${p.machine}.env, or drop layer \`${p.layer}\` from machines/${p.machine}/machine.ini`,
+        help: helpForMissing(p.fact, p.machine, p.layer),
       });
     case "template-syntax":
       return problem("template-syntax", p.message, {
@@ -195,4 +192,15 @@ export function describe(p: BuildProblem): Diagnostic {
         help: "wait for it to end, then run this again",
       });
   }
+}
+
+function helpForMissing(fact: string, machine: string, layer: string): string {
+  if (/^HOST_|^machine\.(networks|fleet)\..*6$/.test(fact))
+    return `ask the machine: \`labctl facts probe ${machine}\``;
+  const network = /^machine\.networks\.([^.]+)$/.exec(fact)?.[1];
+  if (network !== undefined)
+    return `declare it in machines/${machine}/machine.ini, \`[network ${network}]\`, then run \`labctl ip plan --write\``;
+  return layer === "machine"
+    ? `set it in facts/${machine}.env, or ask for it openly: {{default ${fact} "…"}}, {{#if (isSet ${fact})}}`
+    : `set it in facts/${machine}.env, or drop layer \`${layer}\` from machines/${machine}/machine.ini`;
 }

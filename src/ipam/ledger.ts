@@ -49,7 +49,8 @@ export function lineOf({ machine, network, ipv4, subnet }: Allocation): string {
 /** Reads a ledger; undefined text is an empty one. Refuses what labctl did not write, and unfinished merges. Pure. */
 export function readLedger(text: string | undefined): Result<Ledger> {
   if (text === undefined) return success([]);
-  const lines = text.split("\n");
+  // A clone with `core.autocrlf` has other line ends.
+  const lines = text.split(/\r?\n/);
   const marker = lines.findIndex((line) => /^(<{7}|={7}|>{7}|\|{7})( |$)/.test(line));
   if (marker >= 0) return failure(describe({ kind: "ledger-conflict", line: marker + 1 }));
   let version: unknown;

@@ -367,3 +367,42 @@ test("a network's mode, uplink and size are refused where they make no sense", (
     ].join("\n"),
   );
 });
+
+test("a template that wants a network that is not declared, or IPv6 of a machine never probed, says what to do", (t) => {
+  const s = lab(t, machine("m", "layers = a\n[network lan]\nipv4 = /24\n"), {
+    "layers/a/layer.ini": "[layer]\n",
+    "layers/a/x.hbs": "{{machine.networks.dmz.ipv4}}",
+    "layers/a/y.hbs": "{{machine.networks.lan.address6}}",
+    "layers/a/z.hbs": "{{ula-prefix HOST_MACHINE_ID}}",
+  });
+  assert.equal(s.run(["ip", "plan", "--write"]).code, 0);
+  const helps = s
+    .run(["build"])
+    .stderr.split("\n")
+    .filter((line) => /^error|help:/.test(line));
+  assert.deepEqual(helps, [
+    "error[fact-missing] layers/a/x.hbs:1:3: fact `machine.networks.dmz` is unset for machine `m`",
+    "  help: declare it in machines/m/machine.ini, `[network dmz]`, then run `labctl ip plan --write`",
+    "error[fact-missing] layers/a/y.hbs:1:3: fact `machine.networks.lan.address6` is unset for machine `m`",
+    "  help: ask the machine: `labctl facts probe m`",
+    "error[fact-missing] layers/a/z.hbs:1:14: fact `HOST_MACHINE_ID` is unset for machine `m`",
+    "  help: ask the machine: `labctl facts probe m`",
+  ]);
+});
+
+test("a ledger that can't be read is said to be so, and other line ends do no harm", (t) => {
+  const s = lab(t, machine("m", "[network lan]\nipv4 = /24\n"), { "facts/ipam.json": { link: "ipam.json" } });
+  for (const args of [["build"], ["ip", "plan"], ["ip", "check"]]) {
+    assert.deepEqual(
+      s.run(args).stderr.replace(/: ELOOP.*/, ": …"),
+      "error[unreadable] facts/ipam.json: can't read it: …\n  help: make it readable for the user who builds",
+      args.join(" "),
+    );
+  }
+  s.write({ "facts/ipam.json": "" });
+  assert.match(s.run(["ip", "plan"]).stderr, /^error\[ip-ledger-broken\]/);
+  s.write({ "facts/ipam.json": '{ "version": 1, "allocations": [\n]}\n' });
+  assert.equal(s.run(["ip", "plan", "--write"]).code, 0);
+  s.write({ "facts/ipam.json": ledgerOf(s).replaceAll("\n", "\r\n") });
+  assert.equal(s.run(["ip", "check"]).code, 0);
+});

@@ -22,7 +22,6 @@ import { temporaryFolder, writeFiles } from "../temporary-repository.ts";
 
 const REPOSITORY = {
   "lab.ini": "[lab]\nname = elsewhere\n",
-  "machines/one/machine.ini": "[machine]\nhost = one.lan\nlayers = web\n",
 };
 
 let folder = "";
@@ -73,9 +72,15 @@ function run(
 }
 
 /** Builds a repository in another folder with `program`; answers the folder of the built tree. */
-function buildElsewhere(name: string, program: string, env: Record<string, string> = {}): string {
+function buildElsewhere(
+  name: string,
+  program: string,
+  env: Record<string, string> = {},
+  layers = "web",
+): string {
   const root = makeFolder(folder, name);
-  writeFiles(root, REPOSITORY);
+  const machine = `[machine]\nhost = one.lan\nlayers = ${layers}\n`;
+  writeFiles(root, { ...REPOSITORY, "machines/one/machine.ini": machine });
   run(program, ["build"], root, env);
   return join(root, "var/tree/one/usr/local");
 }
@@ -110,9 +115,13 @@ test("labctl from a package builds the same tree as from a clone, links included
   assert.equal(existsSync(join(target, "layers/web/lib/systemd/system/multi-user.target.wants")), false);
 
   const program = join(target, "dist/labctl.cjs");
-  const packaged = buildElsewhere("by-package", program, { XDG_CACHE_HOME: cache });
+  // `network` has programs that import labctl's own modules, which lie nowhere near the copy of the layers.
+  const env = { XDG_CACHE_HOME: cache };
+  const packaged = buildElsewhere("by-package", program, env, "web, network");
   assertEnablesNginx(packaged);
-  const cloned = buildElsewhere("by-clone", join(clone, "dist/labctl.cjs"));
+  assert.ok(existsSync(join(packaged, "libexec/network/address.mjs")));
+  symlinkSync(join(PACKAGE_ROOT, "node_modules"), join(clone, "node_modules"));
+  const cloned = buildElsewhere("by-clone", join(clone, "dist/labctl.cjs"), {}, "web, network");
   const manifest = (tree: string) => readFileSync(join(tree, "../../manifest.json"), "utf8");
   assert.equal(manifest(packaged), manifest(cloned));
 });

@@ -164,3 +164,27 @@ test("what the system refuses is not called a fault in labctl", (t) => {
     "error[system] the working folder no longer exists\n  help: go into a folder that exists\n",
   );
 });
+
+test("wrong values of what rules several machines, each with what is right", () => {
+  const usage =
+    "  help: usage: labctl push <machine…> [options]; `labctl push --help` lists the options".replace(
+      " [options]",
+      "",
+    );
+  const cases: readonly (readonly [readonly string[], string])[] = [
+    [["--wave", "0"], "--wave wants sizes such as `5`, `1,5,rest` or `1,25%`, not `0`"],
+    [["--wave", "rest,1"], "--wave wants sizes such as `5`, `1,5,rest` or `1,25%`, not `rest,1`"],
+    [["--jobs", "0"], "--jobs wants a whole number from 1 to 1000, not `0`"],
+    [["--max-failures", "-1"], "--max-failures wants a whole number from 1 to 100000, not `-1`"],
+    [["--wave-pause", "5"], "--wave-pause is of no use without --wave"],
+  ];
+  for (const [args, message] of cases) {
+    const [name = "", value = ""] = args;
+    refuses(
+      { ...oneMachine("base") },
+      [`error[usage] ${message}`, usage].join("\n"),
+      ["push", "m", `${name}=${value}`],
+      64,
+    );
+  }
+});

@@ -39,25 +39,36 @@ export function knownTrees(cacheFolder: AbsPath, b3: Blake3): KnownTrees {
       // A cache that can't be written only costs a round trip next time.
     }
   };
+  // Machines of one run have most unit files in common: each is read and checked once. Manifests are too large to keep.
+  const texts = new Map<string, string>();
   const checked = (hash: string): string | undefined => {
     const text = read(hash);
     return text !== undefined && b3.hash(text) === hash ? text : undefined;
+  };
+  const unlessThere = (name: string, text: string): void => {
+    if (read(name) !== text) write(name, text);
   };
   return {
     lastSeen: (machine) => {
       const id = read(`seen-${machine}`)?.trim();
       return id && /^[0-9a-f]{64}$/.test(id) ? (id as GenerationId) : undefined;
     },
-    rememberSeen: (machine, id) => write(`seen-${machine}`, `${id}\n`),
+    rememberSeen: (machine, id) => unlessThere(`seen-${machine}`, `${id}\n`),
     manifest: (id) => {
       const text = checked(id);
       return text === undefined ? undefined : parseManifest(text);
     },
-    rememberManifest: (text) => write(b3.hash(text), text),
-    text: checked,
+    rememberManifest: (text) => unlessThere(b3.hash(text), text),
+    text: (hash) => {
+      const text = texts.get(hash) ?? checked(hash);
+      if (text !== undefined) texts.set(hash, text);
+      return text;
+    },
     rememberText: (text) => {
       const hash = b3.hash(text);
-      if (read(hash) === undefined) write(hash, text);
+      if (texts.has(hash)) return;
+      texts.set(hash, text);
+      unlessThere(hash, text);
     },
   };
 }

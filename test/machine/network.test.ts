@@ -177,7 +177,25 @@ test("undeclared networks get blocks of their own, many at once, and give them b
   assert.equal(await traces(machine), before);
 });
 
-test("a network through an uplink has it as its port, and gives it back; one of the machine's own has no link", async () => {
+test("killed while it starts, it leaves nothing, and starts the next time", async () => {
+  const { machine } = await theMachine();
+  const before = await traces(machine);
+  for (const seconds of [0.05, 0.2, 0.4, 0.8]) {
+    await inside(
+      machine,
+      `systemctl start --no-block bridge@cut; sleep ${seconds}; systemctl kill -s KILL bridge@cut ip@cut bridge-dhcp@cut 2>/dev/null
+       systemctl stop bridge@cut; systemctl reset-failed`,
+    );
+    assert.equal(await traces(machine), before, `killed after ${seconds} s`);
+  }
+  await inside(
+    machine,
+    "systemctl start bridge@cut; /usr/local/lib/labctl/check.d/network; systemctl stop bridge@cut",
+  );
+  assert.equal(await traces(machine), before);
+});
+
+test("each mode reaches what it says: an uplink is a port and given back, routed keeps addresses, host has no link", async () => {
   const { machine, lab } = await theMachine();
   lab.write({
     "machines/demo/machine.ini": `${lab.read("machines/demo/machine.ini")}
@@ -186,6 +204,9 @@ mode = bridge
 uplink = up0
 [network own]
 mode = host
+[network plain]
+ipv4 = /24
+mode = routed
 `,
   });
   assert.equal((await lab.run(["ip", "plan", "--write"])).code, 0);
@@ -197,23 +218,42 @@ mode = host
   assert.match(missing, /network `flat` leads to link `up0`, which this machine does not have/);
   await inside(
     machine,
-    "systemctl reset-failed; ip link add up0 type veth peer name far0; ip link set far0 up",
+    "systemctl reset-failed; ip netns add outside; ip link add up0 type veth peer name far0 netns outside; ip -n outside address add 10.222.0.1/24 dev far0; ip -n outside link set far0 up",
   );
   const before = await traces(machine);
   await inside(
     machine,
-    "systemctl start bridge@flat bridge@own; for i in $(seq 50); do ip -o link show up0 | grep -q 'master flat' && break; sleep 0.1; done",
+    "systemctl start bridge@flat bridge@own bridge@plain; for i in $(seq 50); do ip -o link show up0 | grep -q 'master flat' && break; sleep 0.1; done",
   );
   const up = await traces(machine);
-  assert.match(up, /^up0@far0: .* master flat /m);
-  assert.doesNotMatch(up, /^own: |dnsmasq|network-flat/m);
+  assert.match(up, /^up0@\S+: .* master flat /m);
+  assert.doesNotMatch(up, /^own: |bridge\/(flat|own)\.dnsmasq|network-(flat|own|plain)/m);
   assert.equal(await inside(machine, "cat /run/local/bridge/own.env"), "NETWORK_MODE=host\n");
   await inside(machine, "/usr/local/lib/labctl/check.d/network");
-  await inside(machine, "systemctl stop bridge@flat bridge@own");
+  // A guest on the uplink's own network, and one whose packets leave as they are.
+  const guest = (name: string, network: string, address: string): string =>
+    `ip netns add ${name}; ip link add v-${name} type veth peer name eth0 netns ${name}; ip link set v-${name} master ${network} up
+     ip -n ${name} link set eth0 up; ip -n ${name} address add ${address} dev eth0`;
+  await inside(
+    machine,
+    `${guest("one", "flat", "10.222.0.2/24")}; ip netns exec one ping -c1 -W2 10.222.0.1`,
+  );
+  const plain = await env(machine, "plain");
+  await inside(
+    machine,
+    `${guest("two", "plain", `${plain.IP4_LAST}/24`)}; ip -n two route add default via ${plain.IP4_ADDRESS}
+     ip address add 10.223.0.1/32 dev lo; ip netns exec two ping -c1 -W2 10.223.0.1; ip address del 10.223.0.1/32 dev lo
+     ip netns exec two ping -c1 -W1 $(ip route show default | cut -d' ' -f3) && exit 1; true`,
+  );
+  await inside(
+    machine,
+    "ip netns del one; ip netns del two; systemctl stop bridge@flat bridge@own bridge@plain",
+  );
   const after = await traces(machine);
-  assert.doesNotMatch(after, /flat|bridge@own/);
-  assert.match(after, /^up0@far0: /m);
-  assert.match(before, /^up0@far0: /m);
+  assert.doesNotMatch(after, /flat|bridge@own|plain/);
+  assert.match(after, /^up0@/m);
+  assert.match(before, /^up0@/m);
+  await inside(machine, "ip netns del outside");
 });
 
 test("a network that is an instance of the machine starts with the push, and comes back as it was after a boot", async () => {

@@ -33,7 +33,9 @@ export const run: CommandRun = async (args) => {
     await Promise.all(
       machines.map(async (machine) => {
         let transport = open.get(machine.name);
-        if (!transport) {
+        // A push mends a loss for itself; the next one shall not meet it again.
+        if (!transport || transport.isLost()) {
+          await transport?.close();
           const opened = await connectTo(machine, options);
           if (!opened.ok) {
             printDiagnostics(opened.problems);

@@ -91,6 +91,8 @@ export interface Transport {
   exec(command: string, options: ExecOptions): Promise<Result<ExecResult>>;
   /** Opens a channel running a command; at most 8 at once, more wait their turn. */
   open(command: string): Promise<Result<RemoteChannel>>;
+  /** True once the connection is gone: no channel will open on it any more. */
+  isLost(): boolean;
   /** Ends the connection; safe to call twice. */
   close(): Promise<void>;
 }

@@ -149,7 +149,9 @@ for (const client of ["builtin", "openssh"] as const) {
     const transport = await open(t, sshd, client);
     const running = Array.from({ length: 10 }, () => transport.exec("sleep 60", LIMIT));
     setTimeout(() => sshd.dropConnections(), 300);
+    assert.equal(transport.isLost(), false);
     for (const result of await Promise.all(running)) assert.match(textOf(result), /^error\[ssh-lost\]/);
+    assert.equal(transport.isLost(), true);
     assert.equal(
       textOf(await transport.exec("true", LIMIT)).split("\n")[0],
       `error[ssh-lost] the connection to ${transport.label} was lost`,

@@ -113,6 +113,10 @@ export class ChannelTransport implements Transport {
     });
   }
 
+  isLost(): boolean {
+    return this.#closed || this.#link.lostBecause() !== undefined;
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;

@@ -36,7 +36,7 @@ export async function ansibleSubjects(bench: BenchMachine): Promise<Subject[] | 
       name,
       `- hosts: all\n  gather_facts: ${facts}\n  handlers:\n    - name: reload\n      command: systemctl reload nginx\n  tasks:\n${tasks}`,
     );
-  const sync = `    - synchronize: {src: ${folder}/site/, dest: /usr/local/opt/nginx/conf/sites.d/, rsync_opts: ["-e", "ssh -F ${bench.sshConfig}"]}\n      notify: reload\n`;
+  const sync = `    - synchronize: {src: ${folder}/site/, dest: /usr/local/opt/nginx/conf/sites.d/, use_ssh_args: true}\n      notify: reload\n`;
   const copy = `    - copy: {src: ${folder}/site/50-bench.nginx, dest: ${TARGET}}\n      notify: reload\n`;
   const templates = `    - template: {src: "${folder}/templates/t{{ item }}.j2", dest: "/var/tmp/t{{ item }}"}\n      loop: "{{ range(${TEMPLATES}) | list }}"\n`;
   const run = (playbook: string): number => {

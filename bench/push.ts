@@ -2,7 +2,7 @@
  * Times pushes to one booted machine, as ratios to `ssh host true` on a fresh connection, measured in turn with it in
  * the same rounds: nothing to do, one file, a unit, rollbacks, `watch`; beside the same by hand and by Ansible.
  *
- *     node --import tsx bench/push.ts [--json] [--no-ansible]
+ *     node --import tsx bench/push.ts [--json] [--only=push,watch,sets,ansible]
  *
  * Tables go to standard output, or one JSON document. LABCTL_BENCH_ROUNDS: rounds, 11 if not said. Needs root.
  */
@@ -15,6 +15,11 @@ import { watchFigures } from "./push-watch.ts";
 
 const ROUNDS = Number(process.env.LABCTL_BENCH_ROUNDS ?? 11);
 const json = process.argv.includes("--json");
+const only = process.argv
+  .find((word) => word.startsWith("--only="))
+  ?.slice("--only=".length)
+  .split(",");
+const wanted = (part: string): boolean => only === undefined || only.includes(part);
 
 await enterBench(import.meta.filename);
 
@@ -134,13 +139,12 @@ const show = (title: string, figures: readonly Figure[]): void => {
   if (!json) console.log(`\n${title}\n${figureLines(figures).join("\n")}`);
 };
 try {
-  show("push, in turn", await compareInTurn(labctlSubjects(bench), ROUNDS));
-  for (const client of ["builtin", "openssh"])
+  if (wanted("push")) show("push, in turn", await compareInTurn(labctlSubjects(bench), ROUNDS));
+  for (const client of wanted("watch") ? ["builtin", "openssh"] : [])
     show(`watch, from save to answer, ${client}`, await watchFigures(bench, ROUNDS, client));
-  show("how a change set travels, open connection", await changeSetFigures(bench, ROUNDS));
-  const ansible = process.argv.includes("--no-ansible")
-    ? "left out by --no-ansible"
-    : await ansibleSubjects(bench);
+  if (wanted("sets"))
+    show("how a change set travels, open connection", await changeSetFigures(bench, ROUNDS));
+  const ansible = wanted("ansible") ? await ansibleSubjects(bench) : "left out, as asked";
   if (typeof ansible === "string") {
     report.ansible = ansible;
     if (!json) console.log(`\nAnsible: ${ansible}`);

@@ -63,7 +63,7 @@ export async function rollBack(
   onEvent: OnPushEvent,
   startedAt: number = performance.now(),
 ): Promise<Result<PushOutcome>> {
-  const stage: StageFiles = async (plan, session, begin) => {
+  const stage: StageFiles = async (plan, session) => {
     const lines: string[] = [];
     const fromHere: RelPath[] = [];
     let folder: AbsPath | undefined;
@@ -91,9 +91,8 @@ export async function rollBack(
       }
       lines.push(`${n}\t${path}\n`);
     }
-    const begun = await begin();
-    if (!begun.ok) return begun;
-    const copied = await callRemote(transport, machine, "stage-from-generations", [session], {
+    const args = [session, String(target.number)];
+    const copied = await callRemote(transport, machine, "stage-from-generations", args, {
       data: lines.join(""),
     });
     if (!copied.ok) return copied;
@@ -109,8 +108,6 @@ export async function rollBack(
       if (!sent.ok) return sent;
       bytes = sent.value.bytesSent;
     }
-    const manifest = await callRemote(transport, machine, "stage-manifest", [session, String(target.number)]);
-    if (!manifest.ok) return manifest;
     return success({ bytes });
   };
   const outcome = await carryOut(

@@ -2,12 +2,14 @@
 # The remote program, part 10: old generations: staging files from them, deleting the oldest, running what is pending.
 # Must not touch the tree.
 
-# stage-from-generations SESSION: standard input lists "K TAB PATH": the file that generation K replaced or removed is
-# copied into the stage. A copy, not a link: setting the staged file's attributes must not reach into the past.
+# stage-from-generations SESSION [T]: standard input lists "K TAB PATH": the file that generation K replaced or removed is
+# copied into the stage. A copy, not a link: setting the staged file's attributes must not reach into the past. With T the
+# stage is made first, and generation T's manifest becomes the staged one: one call for a whole rollback.
 verb_stage_from_generations() {
-  local session=${1-} line n path any=0 i
+  local session=${1-} target=${2-} line n path any=0 i
   local -a lines=() paths=()
   local -A members=()
+  if [[ -n $target ]] && valid_session "$session"; then begin_stage "$session" || finish failed-unchanged 1; fi
   if ! valid_session "$session" || [[ ! -d $STATE/stage/$session/tree ]]; then
     problem no-stage "$session"
     finish failed-unchanged 1
@@ -37,19 +39,12 @@ verb_stage_from_generations() {
     fi
   done
   step stage-from-generations "${#paths[@]} files"
-  finish ok 0
-}
-
-# stage-manifest SESSION K: generation K's manifest becomes the staged one.
-verb_stage_manifest() {
-  local session=${1-} n=${2-}
-  if ! valid_session "$session" || ! valid_number "$n" || [[ ! -d $STATE/stage/$session ]]; then
-    problem no-stage "$session"
-    finish failed-unchanged 1
-  fi
-  if ! cp -- "$STATE/generations/$n/manifest.json" "$STATE/stage/$session/manifest.json" 2>/dev/null; then
-    problem not-kept "the manifest of generation $n"
-    finish failed-unchanged 1
+  if [[ -n $target ]]; then
+    if ! valid_number "$target" ||
+      ! cp -- "$STATE/generations/$target/manifest.json" "$STATE/stage/$session/manifest.json" 2>/dev/null; then
+      problem not-kept "the manifest of generation $target"
+      finish failed-unchanged 1
+    fi
   fi
   finish ok 0
 }

@@ -325,3 +325,19 @@ test("old generations are pruned and a kept one gives its files back to a stage"
   assert.equal(machine.state("stage/s9/tree/etc/a"), "a3");
   assert.equal(machine.run("stage-from-generations", ["s9"], "4\t../../x\n").status, 1);
 });
+
+test("a live file that someone else wrote as it is wanted stays, with what it is kept; a revert leaves its content", (t) => {
+  const m = newMachine(t);
+  m.commit(1, { "etc/a": "one" }, [op("dir", "etc"), op("put", "etc/a")]);
+  m.write({ "etc/a": "two" });
+  const inode = lstatSync(join(m.root, "etc/a")).ino;
+  assert.match(m.run("probe").stdout, /drifted\tetc\/a/);
+  const taken = m.commit(2, {}, [op("attr", "etc/a").replace(/^attr/, "take")]);
+  assert.equal(taken.done, "ok", taken.stdout);
+  assert.equal(lstatSync(join(m.root, "etc/a")).ino, inode);
+  assert.equal(m.state("generations/2/replaced/etc/a"), "two");
+  assert.match(m.run("probe").stdout, /drift\tnone/);
+  assert.equal(m.run("revert", ["2"]).done, "reverted");
+  assert.equal(m.snapshot()["etc/a"], "f 644 two");
+  assert.match(m.run("probe").stdout, /drifted\tetc\/a/, "it is drift again");
+});

@@ -30,7 +30,7 @@ verb_verify() {
   record generation "$GEN" "$GEN_ID"
   verify_quiet || finish ok 0
 
-  local fd_failed fd_units='' fd_loaded fd_fresh='' first=$GEN
+  local fd_failed fd_units='' fd_loaded fd_fresh='' fd_extras='' first=$GEN
   exec {fd_failed}< <("$SYSTEMCTL" list-units --failed --all --plain --no-legend --no-pager 2>/dev/null)
   exec {fd_loaded}< <("$SYSTEMCTL" show --no-pager --timestamp=us+utc --property=UnitsLoadTimestamp 2>/dev/null)
   if ((${#units[@]} > 0)); then
@@ -38,10 +38,15 @@ verb_verify() {
   fi
   if ((GEN > 0)) && [[ -r $STATE/fingerprint && -r $STATE/paths ]]; then
     exec {fd_fresh}< <(fresh_fingerprint "$STATE/paths")
+    exec {fd_extras}< <(list_extras)
   fi
   record clock "$EPOCHSECONDS"
   probe_state
   verify_paths "$fd_fresh"
+  if [[ -n $fd_extras ]]; then
+    text=$(cat <&"$fd_extras")
+    [[ -z $text ]] || data extras.base64 "$text"
+  fi
   while read -r line _ <&"$fd_failed"; do record failed "$line"; done
   read -r line <&"$fd_loaded"
   record loaded-at "${line#*=}"
@@ -90,20 +95,26 @@ verify_paths() {
   local -A was=() is=() names=()
   stored=$(<"$STATE/fingerprint")
   fresh=$(cat <&"$1")
-  mapfile -t list < <(comm -3 <(sort <<<"$stored") <(sort <<<"$fresh"))
-  for line in "${list[@]}"; do
-    if [[ $line == "$TAB"* ]]; then
-      line=${line#"$TAB"}
-      is[${line#*"$TAB"}]=${line%%"$TAB"*}
-    elif [[ -n $line ]]; then
-      was[${line#*"$TAB"}]=${line%%"$TAB"*}
-    fi
-    line=${line#*"$TAB"}
-    [[ -z $line ]] || names[$line]=1
-  done
-  # A path that was never seen since it went away has no line on either side.
-  while IFS= read -r line; do [[ -z $line ]] || names[$line]=1; done < <(comm -23 "$STATE/paths" <(cut -f2- <<<"$fresh" | sort))
-  verify_extras "$fresh"
+  if [[ $stored != "$fresh" ]]; then
+    mapfile -t list < <(comm -3 <(sort <<<"$stored") <(sort <<<"$fresh"))
+    for line in "${list[@]}"; do
+      if [[ $line == "$TAB"* ]]; then
+        line=${line#"$TAB"}
+        is[${line#*"$TAB"}]=${line%%"$TAB"*}
+      elif [[ -n $line ]]; then
+        was[${line#*"$TAB"}]=${line%%"$TAB"*}
+      fi
+      line=${line#*"$TAB"}
+      [[ -z $line ]] || names[$line]=1
+    done
+  fi
+  # A path that went away before it was ever recorded has no line on either side.
+  local -a owned=()
+  mapfile -t owned <"$STATE/paths"
+  mapfile -t list <<<"$fresh"
+  if ((${#owned[@]} != ${#list[@]})); then
+    while IFS= read -r line; do [[ -z $line ]] || names[$line]=1; done < <(comm -23 "$STATE/paths" <(cut -f2- <<<"$fresh" | sort))
+  fi
   if ((${#names[@]} == 0)); then
     record drift none
     return
@@ -132,23 +143,15 @@ verify_paths() {
   )
 }
 
-# verify_extras FINGERPRINT: what lies in folders that labctl made and is not labctl's, as `data extras.base64`: a letter
-# for the type and the path, each ended by NUL, since somebody else's names may hold anything but that.
-verify_extras() {
-  local text line
-  local -a folders=()
-  while IFS= read -r line; do
-    [[ $line != 'd '* ]] || folders+=("${line#*"$TAB"}")
-  done <<<"$1"
-  ((${#folders[@]} > 0)) || return 0
-  text=$(
-    cd -- "$ROOT" 2>/dev/null || exit 0
-    # shellcheck disable=SC2185 # the folders come from the list
-    printf '%s\0' "${folders[@]}" | find -files0-from - -mindepth 1 -maxdepth 1 -print0 2>/dev/null | sort -z |
-      comm -z -23 - <(tr '\n' '\0' <"$STATE/paths") | head -z -n "$VERIFY_EXTRAS" |
-      find -files0-from - -maxdepth 0 -printf '%y%p\0' 2>/dev/null | base64 -w0
-  )
-  [[ -z $text ]] || data extras.base64 "$text"
+# What lies in folders that labctl made and is not labctl's, for `data extras.base64`: a letter for the type and the
+# path, each ended by NUL, since somebody else's names may hold anything but that.
+list_extras() {
+  cd -- "$ROOT" 2>/dev/null || return 0
+  # shellcheck disable=SC2185 # the folders come from the list
+  sed -n 's/^d [^\t]*\t//p' "$STATE/fingerprint" | tr '\n' '\0' |
+    find -files0-from - -mindepth 1 -maxdepth 1 -print0 2>/dev/null | sort -z |
+    comm -z -23 - <(tr '\n' '\0' <"$STATE/paths") | head -z -n "$VERIFY_EXTRAS" |
+    find -files0-from - -maxdepth 0 -printf '%y%p\0' 2>/dev/null | base64 -w0
 }
 
 # verify_units TEXT: for each block of `systemctl show`: `bind UNIT other|absent SOURCE TARGET` where a running unit does
@@ -186,7 +189,7 @@ verify_unit() { # ID MAIN-PID CONTROL-GROUP NEED-DAEMON-RELOAD BINDS FILES
     read -r pid <"/sys/fs/cgroup$3/cgroup.procs"
   fi
   [[ $pid =~ ^[1-9][0-9]*$ && -e /proc/$pid/root/ ]] || return 0
-  # ExecStart=+ runs outside of the unit's own view; there is nothing to be seen in it.
+  # A process in the machine's own view sees no bind, whatever its unit says.
   [[ ! /proc/$pid/ns/mnt -ef /proc/1/ns/mnt ]] || return 0
   while IFS= read -r item; do
     item=${item#"${item%%[! ]*}"}

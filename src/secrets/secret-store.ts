@@ -129,7 +129,10 @@ function readIfThere(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return undefined;
+    // A folder has no text; whoever wanted one says so.
+    if (code === "EISDIR") return "";
     throw error;
   }
 }

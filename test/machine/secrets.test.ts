@@ -299,6 +299,8 @@ test("a rotation restarts exactly the readers; a rekey restarts nobody and needs
     plan.units.map((u: { unit: string; action: string }) => `${u.action} ${u.unit}`),
     ["restart vault-a.service"],
   );
+  const shown = await lab.expect(2, ["plan", "demo", "--diff"], { env: LOCKED });
+  assert.match(shown.stdout, /secret, version:[0-9a-f]{12}[\s\S]*secret, version:[0-9a-f]{12}/);
   const before = await unitStates(machine);
   await lab.expect(0, ["push", "demo"]);
   assert.deepEqual(unitDifference(before, await unitStates(machine)), ["restart vault-a.service"]);
@@ -371,6 +373,9 @@ test("a push that is taken back takes the secret back, too", async () => {
 test("a credential that someone changed or deleted on the machine is delivered anew", async () => {
   const { lab, machine } = await prepare();
   await inside(machine, `echo x >${STORE}/token; rm ${STORE}/other`);
+  const live = await lab.expect(2, ["verify", "demo", "--live", "--json"]);
+  for (const path of ["other", "token"])
+    assert.match(live.stdout, new RegExp(`credstore\\.encrypted/${path}`));
   const plan = JSON.parse((await lab.expect(2, ["plan", "demo", "--json"])).stdout);
   assert.deepEqual(
     plan.files.map((f: { path: string; cause: string }) => `${f.path}: ${f.cause}`),

@@ -57,8 +57,8 @@ export type PushProblem =
         readonly number: number;
         /** 0: the machine asks for no confirmation. */
         readonly seconds: number;
-        /** The machine has said that it is done. */
-        readonly committed: boolean;
+        /** How far the machine is known to have come; `sent`: it may not have begun. */
+        readonly state: "sent" | "begun" | "committed";
       };
     }
   | {
@@ -220,9 +220,9 @@ function describeInterrupted({ machine, commit }: Extract<PushProblem, { kind: "
     return problem("interrupted", `stopped before anything on machine \`${machine}\` changed`, {
       help: "run the same command again",
     });
-  const { number, seconds, committed } = commit;
+  const { number, seconds, state } = commit;
   const look = `\`labctl generations ${machine}\` tells what it runs`;
-  if (committed)
+  if (state === "committed")
     return problem(
       "interrupted",
       `stopped before generation ${number} of machine \`${machine}\` was confirmed`,
@@ -233,6 +233,7 @@ function describeInterrupted({ machine, commit }: Extract<PushProblem, { kind: "
     );
   return problem("interrupted", `stopped while machine \`${machine}\` was committing generation ${number}`, {
     notes: [
+      ...(state === "sent" ? ["it may not have begun: then nothing changes"] : []),
       seconds > 0
         ? `the machine ends the commit by itself, and takes it back ${seconds} s later, tree and units`
         : "the machine ends the commit by itself; then the generation stays",

@@ -198,8 +198,11 @@ async function stageAndCommit(
   if (parcel) args.push(String(parcel.bytes.length), parcel.sha256);
   else tellStaged();
   if (signal?.aborted) return failure(unchanged(machine)());
-  const stopped = (committed: boolean) => (): Diagnostic =>
-    describe({ kind: "interrupted", machine, commit: { number, seconds, committed } });
+  let done = false;
+  const stopped = (): Diagnostic => {
+    const state = done ? "committed" : progress.changing ? "begun" : "sent";
+    return describe({ kind: "interrupted", machine, commit: { number, seconds, state } });
+  };
   onEvent({ kind: "committing", number });
   // Before all of a parcel has arrived there the commit does not begin.
   progress.changing ||= parcel === undefined;
@@ -214,7 +217,7 @@ async function stageAndCommit(
     },
   };
   progress.sending = true;
-  const committed = await unlessInterrupted(signal, stopped(false), () =>
+  const committed = await unlessInterrupted(signal, stopped, () =>
     callAndReport(transport, machine, "commit", args, options, onEvent),
   );
   if (!committed.ok) {
@@ -226,7 +229,8 @@ async function stageAndCommit(
       ),
     );
   }
-  return seconds > 0 ? confirmation.confirm(onEvent, stopped(true)) : success(undefined);
+  done = true;
+  return seconds > 0 ? confirmation.confirm(onEvent, stopped) : success(undefined);
 }
 
 /** Runs a verb that changes something; each record becomes an event as it comes. */

@@ -53,6 +53,7 @@ test("number, id, time, commit, who from where, message, counts; and `cat` shows
     message: "two  [2J changes",
     dirty: false,
     confirmed: "unasked",
+    repository: "example",
     drifted: [],
   });
   const shown = (await lab.expect(0, ["generations", "demo"])).stdout;

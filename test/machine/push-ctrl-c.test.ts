@@ -37,6 +37,9 @@ function slow(version: number): string {
 async function interrupted(when: () => Promise<boolean>, args: readonly string[] = []): Promise<Answer> {
   const { lab } = await theMachine();
   const { child, answer } = lab.start(["push", "demo", "-q", ...args]);
+  // Whatever fails below, no pusher stays that would hold the tests open.
+  const limit = setTimeout(() => child.kill("SIGKILL"), 60_000);
+  answer.finally(() => clearTimeout(limit));
   for (let i = 0; !(await when()); i++) {
     assert.ok(i < 500 && child.exitCode === null, "the moment to interrupt never came");
     await sleep(10);
@@ -89,7 +92,9 @@ test("before the commit: nothing changed, and no stage stays behind", async () =
 test("while it connects: nothing changed", async () => {
   const { machine } = await theMachine();
   await inside(machine, "systemctl kill --signal=STOP --kill-whom=main ssh");
-  const said = await interrupted(async () => sleep(400, true)).finally(() =>
+  // The kernel takes the connection, and nobody says a word on it.
+  const waiting = "ss -Htn state established '( sport = :22 )' | grep -q .";
+  const said = await interrupted(() => there(waiting)).finally(() =>
     inside(machine, "systemctl kill --signal=CONT --kill-whom=main ssh"),
   );
   assert.match(said.stderr, /^error\[interrupted\] stopped before anything on machine `demo` changed\n/);
@@ -148,13 +153,14 @@ test("after the commit, before it is confirmed: the machine takes it back, as wa
       await inside(machine, wall);
       closed = true;
     }
-    return closed && (await there("test ! -e /usr/local/.labctl/pending")) && sleep(500, true);
-  }, ["--confirm-seconds", "4"]).finally(() => inside(machine, "nft delete table inet t"));
+    const ended = "test ! -e /usr/local/.labctl/pending && flock -n /usr/local/.labctl/lock true";
+    return closed && (await there(ended)) && sleep(1000, true);
+  }, ["--confirm-seconds", "6"]).finally(() => inside(machine, "nft delete table inet t"));
   assert.equal(
     said.stderr,
     `error[interrupted] stopped before generation 3 of machine \`demo\` was confirmed
-  it is in place; the machine itself takes it back within 4 s, tree and units
-  help: push again after 4 s; \`labctl generations demo\` tells what it runs
+  it is in place; the machine itself takes it back within 6 s, tree and units
+  help: push again after 6 s; \`labctl generations demo\` tells what it runs
 `,
   );
   assert.notDeepEqual(await liveContents(machine), tree, "control: it was in place");

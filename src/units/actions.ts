@@ -10,6 +10,7 @@ import { compareBytes, type UnitName } from "../paths.ts";
 import { definitionsChanged } from "./affected.ts";
 import { withConsequences } from "./consequences.ts";
 import { type Demand, definitionDemand, filesOf, referenceDemands } from "./demands.ts";
+import { whyNeverRestarted } from "./never-restarted.ts";
 import { labctlSetting, triggeredUnits } from "./references.ts";
 import {
   type Action,
@@ -19,7 +20,7 @@ import {
   type UnitAction,
   type UnitDecision,
 } from "./unit-change.ts";
-import { isTemplate, templateOf, unitType } from "./unit-name.ts";
+import { isTemplate, splitUnitName, templateOf, unitType } from "./unit-name.ts";
 import { type Unit, type UnitSet, valuesOf } from "./unit-set.ts";
 
 export interface DecisionInput {
@@ -185,6 +186,13 @@ function weigh(input: DecisionInput, was: Unit, is: Unit, live: LiveUnit | undef
     return say("reload", `${reasons(wanted)} (OnChange=reload)`, wanted);
   if (canReload && restarts.length === 0 && override !== "restart")
     return say("reload", reasons(wanted), wanted);
+  const never = override === "restart" ? undefined : whyNeverRestarted(is.name);
+  if (never)
+    return say(
+      "none",
+      `is not restarted, since ${never}; the next boot takes it: ${reasons(wanted)}`,
+      wanted,
+    );
   if (isYes(is, "RefuseManualStop")) {
     return say("none", `refuses a restart by hand (RefuseManualStop=), though it ${reasons(wanted)}`, wanted);
   }
@@ -214,11 +222,11 @@ function isDroppedInstance(was: Unit, is: Unit, live: LiveUnit | undefined): boo
 /** systemd starts an instance of an Accept=yes socket for each connection, and can't start one without. */
 function servesOneConnection(input: DecisionInput, name: UnitName): boolean {
   const template = templateOf(name);
-  return (
-    template !== undefined &&
-    input.after.names.some(
-      (each) => each.endsWith(".socket") && triggeredUnits(input.after.unit(each)).includes(template),
-    )
+  if (template === undefined) return false;
+  // `sshd@3-10.0.0.1:22-10.0.0.2:40000.service`: instance_from_socket() in systemd's socket.c.
+  if (/^\d+-(\d+-\d+|.+:\d+-.+:\d+)(_|$)/.test(splitUnitName(name).instance ?? "")) return true;
+  return input.after.names.some(
+    (each) => each.endsWith(".socket") && triggeredUnits(input.after.unit(each)).includes(template),
   );
 }
 

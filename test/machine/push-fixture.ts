@@ -195,7 +195,7 @@ export async function unitStates(
 
 /** The pusher's own timer, logins, and what systemd starts by itself now and then. */
 const TRANSIENT =
-  /^(labctl-revert\.|session-|user@|user-\d+\.slice|user-runtime-dir@|run-user-|run-credentials-|systemd-tmpfiles-clean|systemd-hostnamed|systemd-localed|systemd-timedated|sshd?@)/;
+  /^(labctl-revert\.|session-|user@|user-\d+\.slice|system-.+\.slice|user-runtime-dir@|run-user-|run-credentials-|systemd-tmpfiles-clean|systemd-hostnamed|systemd-localed|systemd-timedated|sshd?@)/;
 
 /** `restart nginx.service` for each unit that differs between two looks, sorted. Pure. */
 export function unitDifference(

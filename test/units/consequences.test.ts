@@ -13,6 +13,8 @@ const LINK = { [`${SYSTEM}/x.target.wants/w@1.service`]: "-> ../w@.service" };
 const WORKER = unit("w@.service", "[Service]\nExecStart=/w\n");
 const W1 = liveUnit("w@1.service");
 
+const ALL = (nice: string): Files => unit("service.d/10-x.conf", `[Service]\nNice=${nice}\n`);
+
 const ROWS: readonly Row[] = [
   ...["Requires", "Requisite", "BindsTo", "PartOf"].map((how) =>
     row(
@@ -123,6 +125,29 @@ const ROWS: readonly Row[] = [
     },
     [W1],
     ["daemon-reload", "none w@1.service"],
+  ),
+  ...[
+    "dbus.service",
+    "user@1000.service",
+    "getty@tty1.service",
+    "sshd@3-10.0.0.1:22-10.0.0.2:40000.service",
+    "ssh@1-[fd00::1]:22-[fd00::2]:40000.service",
+    "vendor@7-4242-0.service",
+  ].map((name) =>
+    row(
+      `a setting for all services leaves ${name} alone`,
+      ALL("1"),
+      ALL("2"),
+      [liveUnit(name)],
+      ["daemon-reload", `none ${name}`],
+    ),
+  ),
+  row(
+    "and restarts any other, control",
+    ALL("1"),
+    ALL("2"),
+    [liveUnit("cron.service"), liveUnit("getty-like@3.service")],
+    ["daemon-reload", "restart cron.service", "restart getty-like@3.service"],
   ),
 ];
 testRows(ROWS);

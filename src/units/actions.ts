@@ -173,6 +173,13 @@ function weigh(input: DecisionInput, was: Unit, is: Unit, live: LiveUnit | undef
   if (servesOneConnection(input, is.name)) {
     return say("none", `serves one connection; the next one takes the change: ${reasons(wanted)}`, wanted);
   }
+  if (isBootStep(input, is, live) && override !== "restart") {
+    return say(
+      "none",
+      `has run already, and a setting for all is no reason to run it again: ${reasons(wanted)}`,
+      wanted,
+    );
+  }
   if (isOneshotMidway(is, live)) {
     return say(
       "none",
@@ -216,6 +223,16 @@ function isDroppedInstance(was: Unit, is: Unit, live: LiveUnit | undefined): boo
     was.wantedBy.length > 0 &&
     is.wantedBy.length === 0 &&
     !/^(enabled|linked)/.test(live?.unitFileState ?? "")
+  );
+}
+
+/** A oneshot of the system that ran, and of which the tree has nothing of its own: only a drop-in for its whole type. */
+function isBootStep(input: DecisionInput, is: Unit, live: LiveUnit): boolean {
+  const own = [...is.dropIns, ...input.before.unit(is.name).dropIns].filter(
+    (path) => !path.includes(`/${unitType(is.name)}.d/`),
+  );
+  return (
+    live.type === "oneshot" && live.subState === "exited" && is.fragment === undefined && own.length === 0
   );
 }
 

@@ -143,6 +143,20 @@ const ROWS: readonly Row[] = [
     ),
   ),
   row(
+    "a setting for all services does not run a step of the boot again",
+    ALL("1"),
+    ALL("2"),
+    [liveUnit("setup.service", { type: "oneshot", subState: "exited" })],
+    ["daemon-reload", "none setup.service"],
+  ),
+  row(
+    "a drop-in of its own does, control",
+    unit("setup.service.d/10-x.conf", "[Service]\nNice=1\n"),
+    unit("setup.service.d/10-x.conf", "[Service]\nNice=2\n"),
+    [liveUnit("setup.service", { type: "oneshot", subState: "exited" })],
+    ["daemon-reload", "restart setup.service"],
+  ),
+  row(
     "and restarts any other, control",
     ALL("1"),
     ALL("2"),

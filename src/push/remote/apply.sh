@@ -87,7 +87,8 @@ run_units() {
   done < <("$SYSTEMCTL" show --no-pager --property=ActiveState,SubState,Result,ReloadResult -- "${units[@]}" 2>/dev/null)
   if ((status != 0)); then
     for i in "${!units[@]}"; do
-      if [[ $said == *"${units[i]}"* ]]; then verdicts[i]=failed; fi
+      # The whole name: `p.service` is also the end of another's.
+      if [[ " $said " == *[!A-Za-z0-9:_.@\\-]"${units[i]}"[!A-Za-z0-9:_@\\-]* ]]; then verdicts[i]=failed; fi
       [[ ${verdicts[i]-} != failed ]] || flagged=1
     done
   fi

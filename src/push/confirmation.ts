@@ -4,8 +4,9 @@
  */
 import { performance } from "node:perf_hooks";
 import { type Diagnostic, failure, type Result, success } from "../diagnostics.ts";
+import { notConfirmed } from "./aftermath.ts";
 import { unlessInterrupted } from "./interruption.ts";
-import { describe } from "./problems.ts";
+
 import type { PushSettings } from "./push.ts";
 import type { OnPushEvent } from "./push-event.ts";
 import { callRemote, refusalOf } from "./session.ts";
@@ -51,10 +52,8 @@ export class Confirmation {
    */
   async confirm(onEvent: OnPushEvent, stopped: () => Diagnostic): Promise<Result<void>> {
     const startedAt = performance.now();
-    const { confirmSeconds: seconds } = this.#settings;
     const [machine, number] = [this.#machine, this.#number];
-    const refused = (why: Diagnostic): Result<void> =>
-      failure(describe({ kind: "not-confirmed", machine, number, seconds, why }));
+    const refused = (why: Diagnostic): Result<void> => failure(notConfirmed(why));
     const fresh = await unlessInterrupted(
       this.#settings.signal,
       stopped,

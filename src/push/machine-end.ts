@@ -71,9 +71,9 @@ export class LeftTracker {
   /** In which state a push that failed with these problems left the machine. */
   left(problems: readonly Diagnostic[]): Left {
     const codes = problems.map((p) => p.code);
-    if (codes.includes("not-confirmed")) return "takes-back";
     if (codes.includes("not-waiting")) return "taken-back";
     if (this.#left !== undefined) return this.#left;
+    if (codes.includes("not-confirmed")) return "takes-back";
     if (!this.#sent) return "unchanged";
     return this.#committed && codes.includes("interrupted") ? "takes-back" : "unsettled";
   }

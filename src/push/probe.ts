@@ -57,6 +57,8 @@ export interface Probe {
   readonly recovered: readonly string[];
   /** More paths drifted than the machine listed. */
   readonly driftCut: boolean;
+  /** What is wrong with labctl's own files there and could not be mended, `NAME WHY` each. */
+  readonly damaged: readonly string[];
 }
 
 /** Undefined if the answer is none of ours. `asked`: the unit names in the question; a unit is listed under those and its own. Pure. */
@@ -81,11 +83,14 @@ export function readProbe(records: readonly RemoteRecord[], asked: ReadonlySet<s
       /^[1-9]\d{0,8}$/.test(number) && /^[0-9a-f]{64}$/.test(id)
         ? { number: Number(number), id: id as GenerationId }
         : undefined,
-    manifest: packed ? unpackManifest(packed) : undefined,
+    manifest: packed ? manifestOf(packed) : undefined,
     pushedBy: repository === "" ? undefined : { repository, by, time: clockTime(time) },
     pending: first("pending")?.[0] === "yes",
     left: all("left"),
-    undo: undo[0] === "no" ? undefined : { number: Number(undo[0]), secondsLeft: Number(undo[1]) || 0 },
+    undo:
+      undo[0] === "no"
+        ? undefined
+        : { number: Number(undo[0]) || Number(number) || 0, secondsLeft: Number(undo[1]) || 0 },
     notWritable: writable[0] === "yes" ? undefined : (writable[1] ?? "unknown reason"),
     hasRsync: first("rsync")?.[0] === "yes",
     freeBytes: Number(first("free")?.[0]) || 0,
@@ -102,6 +107,7 @@ export function readProbe(records: readonly RemoteRecord[], asked: ReadonlySet<s
     units: readUnits(data("units")?.toString("utf8") ?? "", systemdVersion, asked),
     states: readStates(data("states")?.toString("latin1") ?? ""),
     recovered: all("recovered").map((f) => f.join(" ")),
+    damaged: all("damaged").map((f) => f.join(" ")),
   };
 }
 
@@ -110,12 +116,13 @@ function clockTime(text: string): number {
   return /^\d{1,11}$/.test(text) ? Number(text) : 0;
 }
 
-function unpackManifest(packed: Buffer): Manifest | undefined {
+/** The text of a manifest as the remote program packs it; undefined if it is none. Pure. */
+export function unpackManifest(packed: Buffer): string | undefined {
   try {
     const text = gunzipSync(Buffer.from(packed.toString("latin1"), "base64"), {
       maxOutputLength: MAX_MANIFEST_BYTES,
     });
-    return parseManifest(text.toString("utf8"));
+    return text.toString("utf8");
   } catch {
     return undefined;
   }
@@ -124,6 +131,12 @@ function unpackManifest(packed: Buffer): Manifest | undefined {
 /** Lines of a name and a state. */
 function readStates(text: string): Map<string, string> {
   return new Map(text.split("\n").map((line) => line.split(" ", 2) as [string, string]));
+}
+
+/** Undefined where there is no text, or none that a manifest could have. */
+function manifestOf(packed: Buffer): Manifest | undefined {
+  const text = unpackManifest(packed);
+  return text === undefined ? undefined : parseManifest(text);
 }
 
 /** Blocks of `systemctl show`, one a unit, separated by blank lines. */

@@ -2,6 +2,7 @@
 import type { Diagnostic } from "../diagnostics.ts";
 import { problem } from "../diagnostics.ts";
 import { TREE_ROOT } from "../paths.ts";
+import { describeDamage, wordBroken } from "./safety-problems.ts";
 
 export type PushProblem =
   | {
@@ -33,20 +34,6 @@ export type PushProblem =
       readonly detail: string;
       readonly more: readonly string[];
     }
-  | {
-      readonly kind: "not-confirmed";
-      readonly machine: string;
-      readonly number: number;
-      readonly seconds: number;
-      readonly why: Diagnostic;
-    }
-  | {
-      readonly kind: "lost-in-commit";
-      readonly number: number;
-      /** 0: the machine asks for no confirmation. */
-      readonly seconds: number;
-      readonly why: Diagnostic;
-    }
   /** A file of the built tree is no longer what its manifest says. */
   | { readonly kind: "tree-changed"; readonly machine: string; readonly path: string }
   | {
@@ -75,7 +62,8 @@ export type PushProblem =
       readonly label: string;
       readonly other: string;
     }
-  | { readonly kind: "never-pushed"; readonly machine: string };
+  | { readonly kind: "never-pushed"; readonly machine: string }
+  | { readonly kind: "damaged"; readonly machine: string; readonly what: readonly string[] };
 
 /** More files than this are counted, not listed. */
 const FOREIGN_SHOWN = 20;
@@ -143,28 +131,6 @@ export function describe(p: PushProblem): Diagnostic {
       );
     case "remote":
       return describeRemote(p);
-    case "not-confirmed":
-      return problem(
-        "not-confirmed",
-        `no fresh connection to machine \`${p.machine}\` could be made after the change`,
-        {
-          notes: [
-            `why: [${p.why.code}] ${p.why.message}`,
-            `generation ${p.number} is taken back by the machine itself within ${p.seconds} s, tree and units`,
-          ],
-          help: "look at what the change did to sshd, the firewall or the network; `--no-confirm` skips this safeguard",
-        },
-      );
-    case "lost-in-commit":
-      return problem(p.why.code, p.why.message, {
-        notes: [
-          ...p.why.notes,
-          p.seconds > 0
-            ? `the machine ends the commit by itself, and takes generation ${p.number} back ${p.seconds} s later`
-            : `the machine ends the commit of generation ${p.number} by itself`,
-        ],
-        help: "look at what the change did to sshd, the firewall or the network; then push again",
-      });
     case "interrupted":
       return describeInterrupted(p);
     case "tree-changed":
@@ -208,6 +174,18 @@ export function describe(p: PushProblem): Diagnostic {
           help: `correct \`host\` in machines/${p.machine}/machine.ini; if the machine was renamed, push once with --take-over`,
         },
       );
+    case "damaged":
+      return problem("damaged-state", `labctl's own files on machine \`${p.machine}\` are damaged`, {
+        notes: [
+          ...p.what.map(
+            (line) => `${TREE_ROOT}/.labctl/${line.replace(/^folder /, ": ").replace(" ", ": ")}`,
+          ),
+          "nothing on the machine changed",
+        ],
+        help: p.what.some((line) => line.startsWith("folder "))
+          ? `see who made ${TREE_ROOT}/.labctl what it is, move it away, and push with --take-over`
+          : "push with --take-over: it puts the whole tree again, forgets the generations kept there, and leaves what is not labctl's",
+      });
     case "never-pushed":
       return problem("never-pushed", `nothing was ever pushed to machine \`${p.machine}\``, {
         help: `\`labctl push ${p.machine}\``,
@@ -346,8 +324,8 @@ function describeRemote(p: Extract<PushProblem, { kind: "remote" }>): Diagnostic
         `${p.detail} starts and dies over and over ${on}`,
         `see \`journalctl -u ${p.detail}\` there; correct the layer and push again`,
       );
-    case "check-failed":
-      return word(`the check ${p.detail} failed ${on}`, "correct what it says and push again");
+    case "damaged":
+      return describeDamage(p.machine, [p.detail]);
     case "trigger-failed":
       return word(
         `\`${p.detail}\` refused the new configuration ${on}`,
@@ -383,10 +361,13 @@ function describeRemote(p: Extract<PushProblem, { kind: "remote" }>): Diagnostic
         `the machine no longer keeps the old content of ${p.detail}`,
         "push the commit you want instead",
       );
-    default:
+    default: {
+      const broken = wordBroken(p.code, p.detail, on);
+      if (broken) return word(broken.message, broken.help);
       return word(
         `the machine refused \`${p.verb}\`: ${p.code} ${p.detail}`,
         "push again; if it is refused again, log in and look at /usr/local/.labctl",
       );
+    }
   }
 }

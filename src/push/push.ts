@@ -7,6 +7,7 @@ import { performance } from "node:perf_hooks";
 import { isUnitText } from "../build/tree-view.ts";
 import type { Diagnostic, Result } from "../diagnostics.ts";
 import { failure, success } from "../diagnostics.ts";
+import { afterLostCommit, afterNoConfirmation } from "./aftermath.ts";
 import { Confirmation } from "./confirmation.ts";
 import { unlessInterrupted } from "./interruption.ts";
 import type { KnownTrees } from "./known-trees.ts";
@@ -100,7 +101,7 @@ async function pushOnce(
   const { takeOver, repository, prunePackages = false, signal, expected } = settings;
   const look = { takeOver, repository, prunePackages, fingerprint: expected !== undefined };
   const survey = await unlessInterrupted(signal, unchanged(machine), () =>
-    surveyMachine(transport, machine, wanted, known, onEvent, look),
+    surveyMachine(transport, machine, wanted, known, onEvent, { ...look, mayForget: true }),
   );
   if (!survey.ok) return survey;
   const stale = expected && stalePlan(expected, savedMachine(survey.value.plan, survey.value.probe));
@@ -220,17 +221,17 @@ async function stageAndCommit(
   const committed = await unlessInterrupted(signal, stopped, () =>
     callAndReport(transport, machine, "commit", args, options, onEvent),
   );
+  const aftermath = { number, confirmSeconds: seconds, reconnect: settings.reconnect, signal };
   if (!committed.ok) {
     confirmation.drop();
-    if (!progress.changing) return committed;
-    return failure(
-      ...committed.problems.map((why) =>
-        why.code === "ssh-lost" ? describe({ kind: "lost-in-commit", number, seconds, why }) : why,
-      ),
-    );
+    const why = committed.problems.find((p) => p.code === "ssh-lost");
+    return progress.changing && why ? afterLostCommit(machine, aftermath, why, onEvent) : committed;
   }
   done = true;
-  return seconds > 0 ? confirmation.confirm(onEvent, stopped) : success(undefined);
+  if (seconds === 0) return success(undefined);
+  const confirmed = await confirmation.confirm(onEvent, stopped);
+  const why = confirmed.ok ? undefined : confirmed.problems.find((p) => p.code === "not-confirmed");
+  return why ? afterNoConfirmation(transport, machine, aftermath, why, onEvent) : confirmed;
 }
 
 /** Runs a verb that changes something; each record becomes an event as it comes. */

@@ -30,7 +30,11 @@ export interface RemoteAnswer {
 /** Where a machine keeps what labctl must remember there; `docs/remote-protocol.md` lists what. */
 export const STATE = "/usr/local/.labctl";
 
-const MAX_ANSWER_BYTES = 400 << 20;
+/** A tree of 50,000 files answers with some 20 MB. */
+const MAX_ANSWER_BYTES = 128 << 20;
+
+/** Verbs whose caller tells what becomes of the machine if their answer is lost. */
+const CHANGING = new Set(["commit", "confirm", "revert", "apply"]);
 
 /** How ssh shall reach a machine: machine.ini's settings; what it leaves out is `~/.ssh/config`'s. Pure. */
 export function sshTarget(machine: Machine): SshTarget {
@@ -89,15 +93,18 @@ async function callOnce(
     stdin: Buffer.concat([Buffer.from(root.input + program), Buffer.from(options.data ?? "")]),
     maxStdoutBytes: MAX_ANSWER_BYTES,
     ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
-    ...(options.onRecord
-      ? {
-          onStdout: (chunk: Buffer) => {
-            for (const record of reader.push(chunk)) options.onRecord?.(record);
-          },
-        }
-      : {}),
+    onStdout: (chunk) => {
+      const records = reader.push(chunk);
+      for (const record of records) options.onRecord?.(record);
+      return reader.nonsense === undefined;
+    },
   });
-  if (!result.ok) return result;
+  if (reader.nonsense !== undefined) {
+    const stdout = reader.nonsense;
+    const { label } = transport;
+    return failure(describe({ kind: "no-answer", machine, label, verb, status: null, stderr: "", stdout }));
+  }
+  if (!result.ok) return failure(...result.problems.map((p) => inPhase(p, verb)));
   const { stdout, stderr, status } = result.value;
   const records = parseRecords(stdout);
   const done = records.findLast((r) => r.name === "done")?.fields[0];
@@ -118,6 +125,12 @@ async function callOnce(
     .filter((r) => r.name === "problem")
     .map((r) => ({ code: r.fields[0] ?? "", detail: r.fields.slice(1).join(" ") }));
   return success({ records, done, problems });
+}
+
+/** A connection's problem, with what was under way when it showed. Pure. */
+function inPhase(p: Diagnostic, verb: string): Diagnostic {
+  const left = CHANGING.has(verb) ? [] : ["nothing on the machine changed"];
+  return { ...p, notes: [...p.notes, `it was at work on \`${verb}\``, ...left] };
 }
 
 /** A refusal by the remote program, worded by its first problem. Pure. */

@@ -9,6 +9,7 @@ import { failure, success } from "../diagnostics.ts";
 import type { AbsPath, FileHash, GenerationId, RelPath } from "../paths.ts";
 import { affectedUnits } from "../units/affected.ts";
 import { readUnitSet } from "../units/unit-set.ts";
+import { keptManifest, passDamage } from "./damage.ts";
 import { describeFleet } from "./fleet-problems.ts";
 import type { KnownTrees } from "./known-trees.ts";
 import { readSettled } from "./live/settled.ts";
@@ -51,6 +52,8 @@ export interface SurveyOptions {
   readonly prunePackages?: boolean;
   /** Files in the way, and a machine that carries another machine's tree, are no refusal. */
   readonly takeOver: boolean;
+  /** Where the machine's memory of what was pushed is damaged, it may be set aside. Undefined: never, as in a dry run. */
+  readonly mayForget?: true;
   /** Whose tree this is; a machine that another repository pushed to last is refused. Undefined: nobody asks. */
   readonly repository?: string | undefined;
 }
@@ -101,13 +104,26 @@ export async function surveyMachine(
   if (!first.ok) return first;
   let probe = first.value;
   for (const what of probe.recovered) onEvent({ kind: "recovered", what });
+  const sound = await passDamage(
+    transport,
+    machine,
+    probe,
+    options.takeOver && options.mayForget === true,
+    () => probeMachine(transport, machine, wanted, undefined, asked, options.fingerprint),
+    onEvent,
+  );
+  if (!sound.ok) return sound;
+  probe = sound.value;
   const refusal = unfit(probe, machine, transport.label);
   if (refusal) return failure(refusal);
 
   if (probe.generation?.id !== before.id || (probe.generation && !before.manifest)) {
     before = {
       id: probe.generation?.id,
-      manifest: probe.manifest ?? (probe.generation?.id === wanted.id ? wanted.manifest : undefined),
+      manifest:
+        probe.manifest ??
+        (probe.generation?.id === wanted.id ? wanted.manifest : undefined) ??
+        (probe.generation && (await keptManifest(transport, machine, probe.generation.number))),
     };
     if (probe.generation && !before.manifest)
       return failure(describe({ kind: "bad-probe", machine, label: transport.label }));

@@ -53,8 +53,8 @@ export interface ExecResult {
 export interface ExecOptions {
   /** Sent whole, then end of file. Undefined: an empty standard input. */
   readonly stdin?: Buffer | string | Readable;
-  /** Called with each chunk as it comes; the chunk also counts into `stdout`. */
-  readonly onStdout?: (chunk: Buffer) => void;
+  /** Called with each chunk as it comes; the chunk also counts into `stdout`. False ends the channel with a problem. */
+  readonly onStdout?: (chunk: Buffer) => unknown;
   /** More than this on stdout ends the channel with a problem: a machine may answer nonsense without end. */
   readonly maxStdoutBytes: number;
   /** Undefined: no limit but the connection's keepalive. */

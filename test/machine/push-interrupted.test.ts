@@ -15,7 +15,9 @@ import { bootMachine, inside, type Lab, labFor, liveContents, page } from "./pus
 await enterNamespaces(import.meta.url);
 const theBed = sharedBed();
 
-const SEED = 20240607;
+const SEED = Number(process.env.LABCTL_SEED ?? 20240607);
+/** Rounds of the random test; 100 by hand. */
+const KILLS = Number(process.env.LABCTL_KILLS ?? 8);
 const FOLDERS = 30;
 
 /** Many files in many folders, so that a commit takes a while; each holds the tree's version. */
@@ -27,14 +29,23 @@ function write(lab: Lab, version: number): void {
   }
   lab.remove("machines/demo/opt/many");
   lab.write(files);
-  lab.write({ "facts/demo.env": `WEB_TITLE="version ${version}"\nWEB_MAX_BODY=${version}k\n` });
+  lab.write({
+    "facts/demo.env": `WEB_TITLE="version ${version}"\nWEB_MAX_BODY=${version}k\n`,
+    // Which configuration it runs with shows in its command line.
+    "machines/demo/lib/systemd/system/teller.service": `[Service]\nExecStart=/bin/sleep 1000000${version}\n`,
+    "machines/demo/lib/systemd/system/multi-user.target.wants/teller.service": { link: "../teller.service" },
+  });
 }
+
+/** What an administrator made by hand in labctl's folders, with contents, modes and inodes. */
+const BY_HAND =
+  "cd /usr/local && find opt/many/0/admin opt/admin bin/by-hand -printf '%p %y %m %U %i %s %T@\\n'; cat opt/many/0/admin bin/by-hand";
 
 interface Prepared {
   readonly lab: Lab;
   readonly machine: Machine;
   /** What the machine has after a whole push of version 1 or 2. */
-  readonly versions: readonly ReadonlyMap<string, string>[];
+  readonly versions: ReadonlyMap<string, string>[];
 }
 
 async function prepare(): Promise<Prepared> {
@@ -85,28 +96,136 @@ async function converge(p: Prepared, version: number): Promise<void> {
   assert.match((await p.lab.expect(0, ["push", "demo"])).stderr, /nothing to do/);
 }
 
-test("a pusher killed at any moment leaves the old tree or the new one; the next push converges", async (t) => {
+/** What ends, and how. */
+const VICTIMS = ["pusher", "session", "network", "program", "power"] as const;
+
+/** Lets go of the cut that `strike` made to the network. */
+async function strike(p: Prepared, victim: (typeof VICTIMS)[number], kill: () => void): Promise<void> {
+  const { machine } = p;
+  switch (victim) {
+    case "pusher":
+      return kill();
+    case "session":
+      // The server's end of the connection, as when its machine's address changes hands.
+      await inside(machine, "pkill -KILL -f '^sshd-session: root|^sshd: root' || true");
+      return;
+    case "network":
+      await inside(
+        machine,
+        "nft 'add table inet cut { chain in { type filter hook input priority -10; iifname host0 drop; }; }'",
+      );
+      kill();
+      await inside(machine, "nft delete table inet cut");
+      return;
+    case "program":
+      // What the kernel does where memory runs out.
+      await inside(machine, "pkill -KILL -f '^bash --norc -c LABCTL_PROGRAM' || true");
+      return;
+    case "power":
+      await machine.kill();
+      return kill();
+  }
+}
+
+test("whatever is killed at any moment, the old tree or the new one stays after the next contact or boot, and the next push converges", async (t) => {
   prepared ??= prepare();
   const p = await prepared;
   const random = seededRandom(SEED);
-  t.diagnostic(`seed ${SEED}`);
-  let current = 1;
-  const seen: string[] = [];
-  for (let round = 0; round < 8; round++) {
+  await inside(
+    p.machine,
+    "mkdir -p /usr/local/opt/admin /usr/local/bin; echo mine >/usr/local/opt/many/0/admin; echo mine, too >/usr/local/bin/by-hand; chmod 4711 /usr/local/bin/by-hand",
+  );
+  const byHand = await inside(p.machine, BY_HAND);
+  for (const version of [1, 2]) {
+    write(p.lab, version);
+    await p.lab.expect(0, ["push", "demo", "-q", "--no-confirm"]);
+    p.versions[version] = await liveContents(p.machine);
+  }
+  t.diagnostic(`seed ${SEED}, ${KILLS} kills`);
+  let current = 2;
+  const counts = new Map<string, number>();
+  for (let round = 0; round < KILLS; round++) {
     const next = 3 - current;
+    const victim = VICTIMS[round % VICTIMS.length] ?? "pusher";
     write(p.lab, next);
-    const confirm = round % 2 === 0 ? ["--no-confirm"] : ["--confirm-seconds", "1"];
-    const started = p.lab.start(["push", "demo", "-q", ...confirm]);
-    const delayMs = 150 + random.below(900);
+    const confirm = random.below(2) === 0 ? ["--no-confirm"] : ["--confirm-seconds", "2"];
+    const started = p.lab.start(["push", "demo", "-q", "--timeout", "3", ...confirm]);
+    // Half of the kills fall into the commit itself, however long what comes before it takes.
+    if (random.below(2) === 0)
+      await untilExists(join(p.machine.rootFolder, "usr/local/.labctl/journal"), started.answer);
+    const delayMs = random.below(900);
     await sleep(delayMs);
-    started.child.kill("SIGKILL");
+    await strike(p, victim, () => started.child.kill("SIGKILL"));
     await started.answer;
-    seen.push(`${delayMs} ms: version ${await settledVersion(p)} while going from ${current} to ${next}`);
+    if (victim === "power") unwrap(await p.machine.restart());
+    // The next contact.
+    await contact(p);
+    const version = await settledVersion(p);
+    const where = `round ${round}: ${victim}, ${delayMs} ms`;
+    assert.equal(await inside(p.machine, BY_HAND), byHand, where);
+    await consistent(p, version, where);
+    const key = `${victim}: ${version === next ? "new" : "old"}`;
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+    if (KILLS > 20) console.error(`${where}: ${version === next ? "new" : "old"}`);
     await converge(p, next);
+    await consistent(p, next, where);
     current = next;
   }
-  t.diagnostic(seen.join("\n"));
+  await inside(p.machine, "rm -r /usr/local/opt/admin /usr/local/opt/many/0/admin /usr/local/bin/by-hand");
+  t.diagnostic(
+    [...counts]
+      .sort()
+      .map(([key, n]) => `${key} ${n}`)
+      .join(", "),
+  );
 });
+
+/** Waits until a file stands, for as long as the push runs. */
+async function untilExists(file: string, push: Promise<unknown>): Promise<void> {
+  let over = false;
+  void push.then(() => {
+    over = true;
+  });
+  while (!over && !exists(file)) await sleep(1);
+}
+
+/** Asks the machine without changing it, until nobody works there and nothing waits for a confirmation. */
+async function contact(p: Prepared): Promise<void> {
+  for (let i = 0; i < 100; i++) {
+    await inside(p.machine, "flock -w 20 /usr/local/.labctl/lock true");
+    const planned = await p.lab.run(["plan", "demo", "--timeout", "5"]);
+    if (planned.code !== 1) return;
+    assert.match(planned.stderr, /error\[(undo-waits|lock-held|confirm-pending)\]/);
+    await sleep(200);
+  }
+  assert.fail("a generation waits for ever");
+}
+
+/** What runs runs with the tree's configuration, or a plan says that it does not; nothing is left behind. */
+async function consistent(p: Prepared, version: number, where: string): Promise<void> {
+  assert.equal(
+    await inside(
+      p.machine,
+      "cd /usr/local/.labctl; ls -d journal* undo way-in *.new checks.* generations/*.new 2>/dev/null || true",
+    ),
+    "",
+    where,
+  );
+  assert.equal(
+    await inside(p.machine, "systemctl list-units --all --no-legend --plain 'labctl-revert*'"),
+    "",
+    where,
+  );
+  assert.equal(await inside(p.machine, "systemctl --failed --no-legend --plain"), "", where);
+  const pending = await inside(p.machine, "cat /usr/local/.labctl/pending 2>/dev/null || true");
+  if (pending.includes("teller.service")) return;
+  const runs = await inside(p.machine, "tr '\\0' ' ' </proc/$(systemctl show -P MainPID teller)/cmdline");
+  assert.equal(
+    runs.trim(),
+    `/bin/sleep 1000000${version}`,
+    `${where}: it runs with the other tree's configuration`,
+  );
+}
 
 test("a machine that loses its power in a commit comes up with the old tree or the new one, put right at boot", async (t) => {
   prepared ??= prepare();

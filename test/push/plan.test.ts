@@ -184,6 +184,7 @@ function probed(rest: Partial<Probe>): Probe {
     states: new Map(),
     recovered: [],
     driftCut: false,
+    damaged: [],
     ...rest,
   };
 }

@@ -96,7 +96,7 @@ test("a failing check takes the tree back and its last lines come along, unable 
   const files = script("bad check", "seq 100; printf 'done\\tok\\nlast'; exit 3");
   const answer = machine.commit(1, files, [op("put", "bad check", "755"), "check\tbad check"]);
   assert.equal(answer.done, "failed-reverted");
-  assert.match(answer.stdout, /^check\tbad check\tfailed\t\d+\nout\t53\n/m);
+  assert.match(answer.stdout, /^check\tbad check\tfailed\t\d+\texit status 3\nout\t53\n/m);
   assert.match(answer.stdout, /^out\tdone ok\nout\tlast\nproblem|^out\tdone ok\n/m);
   assert.deepEqual(machine.snapshot(), {});
   assert.equal(machine.state("generation"), undefined);

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# The remote program, part 7: what must run after the tree changed: unit actions, triggers, checks; each reports.
+# The remote program, part 7: what must run after the tree changed: unit actions and triggers; each reports.
 # Must not know about files of a commit beyond generations/n/actions, where it writes what it began.
 
-CHECK_LIMIT_S=10
-CHECK_LINES=50
+# A start that takes longer is given up, so that a machine that hangs does not hold its lock for ever.
+UNIT_LIMIT_S=${LABCTL_UNIT_LIMIT_S:-300}
 
 # True for a line of the apply list that is safe to act upon.
 valid_apply() {
@@ -23,16 +23,14 @@ valid_apply() {
   esac
 }
 
-milliseconds_since() { REPLY=$(((${EPOCHREALTIME/./} - $1 + 500) / 1000)); }
-
 # begin LINE...: written before the action runs, so that an undo knows of one that was interrupted.
-begin() { [[ ! -d $STATE/generations/$APPLY_N ]] || printf '%s\n' "$@" >>"$STATE/generations/$APPLY_N/actions"; }
-
-failed_units() {
-  local unit
-  "$SYSTEMCTL" list-units --failed --all --plain --no-legend --no-pager 2>/dev/null |
-    while read -r unit _; do printf '%s\n' "$unit"; done
+begin() {
+  local file=$STATE/generations/$APPLY_N/actions
+  [[ -d ${file%/actions} ]] || return 0
+  { printf '%s\n' "$@" >>"$file"; } 2>/dev/null || { free_reserve && printf '%s\n' "$@" >>"$file"; }
 }
+
+within_limit() { timeout -k 5 "$UNIT_LIMIT_S" "$SYSTEMCTL" "$@"; }
 
 # restart_units UNIT...: in one call, but for sockets: systemd opens one only while its service is stopped, and begins
 # with the first job before it hears of the second. So both stop, in which time no connection starts the service, then
@@ -43,7 +41,7 @@ restart_units() {
   local -A triggered=()
   for unit in "$@"; do [[ $unit != *.socket ]] || sockets+=("$unit"); done
   if ((${#sockets[@]} == 0)); then
-    "$SYSTEMCTL" restart -- "$@"
+    within_limit restart -- "$@"
     return
   fi
   for unit in $("$SYSTEMCTL" show --no-pager --property=Triggers --value -- "${sockets[@]}"); do triggered[$unit]=1; done
@@ -52,8 +50,8 @@ restart_units() {
     rest+=("$unit")
     [[ -z ${triggered[$unit]-} ]] || services+=("$unit")
   done
-  "$SYSTEMCTL" stop -- "${sockets[@]}" "${services[@]}" && "$SYSTEMCTL" start -- "${sockets[@]}" || return
-  ((${#rest[@]} == 0)) || "$SYSTEMCTL" restart -- "${rest[@]}"
+  within_limit stop -- "${sockets[@]}" "${services[@]}" && within_limit start -- "${sockets[@]}" || return
+  ((${#rest[@]} == 0)) || within_limit restart -- "${rest[@]}"
 }
 
 # run_units ACTION UNIT...: one call for all, so that systemd orders them; then each one's result. False if any failed.
@@ -66,8 +64,14 @@ run_units() {
   begin "${units[@]/#/unit$TAB$action$TAB}"
   # systemd counts our starts, too: a few pushes within seconds would meet StartLimitBurst= and look like a crash.
   [[ $action != start && $action != restart ]] || "$SYSTEMCTL" reset-failed -- "${units[@]}" 2>/dev/null
-  if [[ $action == restart ]]; then said=$(restart_units "${units[@]}" 2>&1); else said=$("$SYSTEMCTL" "$action" -- "${units[@]}" 2>&1); fi
+  # The job goes on in systemd when its client is given up; a later stop cancels it.
+  if [[ $action == restart ]]; then
+    said=$(restart_units "${units[@]}" 2>&1 </dev/null)
+  else
+    said=$(within_limit "$action" -- "${units[@]}" 2>&1 </dev/null)
+  fi
   status=$?
+  ((status != 124 && status != 137)) || said="not done within $UNIT_LIMIT_S s: ${units[*]}"
   milliseconds_since "$began"
   local took=$REPLY
   # One block a unit, in their order, a blank line between; within a block systemd chooses the order.
@@ -176,71 +180,6 @@ daemon_reload() {
   step daemon-reload
 }
 
-# run_checks PATH...: all at once; each one's verdict, then the end of what it printed.
-run_checks() {
-  local folder path i status took line any=0
-  (($# > 0)) || return 0
-  folder=$(mktemp -d "$STATE/checks.XXXXXXXX") || return 1
-  local -a paths=("$@")
-  for i in "${!paths[@]}"; do
-    (
-      began=${EPOCHREALTIME/./}
-      cd /
-      # Not the lock: a process that a check leaves behind must not hold the machine.
-      exec 9>&-
-      timeout -k 1 "$CHECK_LIMIT_S" "$ROOT/${paths[i]}" </dev/null >"$folder/$i.out" 2>&1
-      status=$?
-      milliseconds_since "$began"
-      printf '%s %s\n' "$status" "$REPLY" >"$folder/$i.status"
-    ) &
-  done
-  wait
-  for i in "${!paths[@]}"; do
-    status=1 took=0
-    read -r status took <"$folder/$i.status"
-    path=${paths[i]}
-    case $status in
-      0) record check "$path" ok "$took" ;;
-      124 | 137) record check "$path" timeout "$took" ;;
-      *) record check "$path" failed "$took" ;;
-    esac
-    # Most checks say nothing.
-    [[ ! -s $folder/$i.out ]] ||
-      while IFS= read -r line; do record out "$line"; done < <(tail -n "$CHECK_LINES" -- "$folder/$i.out" | cut -b -1000)
-    if ((status != 0)); then
-      any=1
-      problem check-failed "$path"
-    fi
-  done
-  rm -rf -- "$folder"
-  ((any == 0))
-}
-
-# A service that dies at once and that systemd restarts does not count as failed for a while. Its count of restarts,
-# which our own start set to 0, tells.
-settle() { # UNIT...
-  local line any=0 i=0
-  local -A looping=()
-  (($# > 0)) || return 0
-  sleep 0.15
-  while IFS= read -r line; do
-    case $line in
-      '') ((i += 1)) ;;
-      NRestarts=0 | NRestarts=) ;;
-      NRestarts=* | SubState=auto-restart*) looping[$i]=1 ;;
-    esac
-  done < <("$SYSTEMCTL" show --no-pager --property=SubState,NRestarts -- "$@" 2>/dev/null)
-  i=0
-  for line in "$@"; do
-    if [[ -n ${looping[$i]-} ]]; then
-      problem unit-restarting "$line"
-      any=1
-    fi
-    ((i += 1))
-  done
-  ((any == 0))
-}
-
 FIREWALL=nftables.service
 listed() { # LINE LIST...
   local line
@@ -248,10 +187,12 @@ listed() { # LINE LIST...
   return 1
 }
 
+# What the last `apply` started or restarted.
+declare -a BEGUN=()
 # apply N FAILED-BEFORE LINE...: everything in order; false at the first stage that failed.
 apply() {
   APPLY_N=$1
-  local failed_before=$2 line unit any=0 i
+  local failed_before=$2 line any=0 i
   local -a SELECTED=() checks=() begun=()
   shift 2
   (($# > 0)) || return 0
@@ -279,11 +220,8 @@ apply() {
   step applied
   run_checks "${checks[@]}" || any=1
   settle "${begun[@]}" || any=1
-  while IFS= read -r unit; do
-    [[ -n $unit && $'\n'$failed_before$'\n' != *$'\n'"$unit"$'\n'* ]] || continue
-    problem unit-failed "$unit"
-    any=1
-  done < <(failed_units)
+  none_failed "$failed_before" || any=1
+  BEGUN=("${begun[@]}")
   step checks
   ((any == 0))
 }

@@ -1,6 +1,9 @@
 # shellcheck shell=bash
-# The remote program, part 9: the verb `commit`: lock, check, back up, write the journal, go forward, apply, check.
+# The remote program, part 11: the verb `commit`: lock, check, back up, write the journal, go forward, apply, check.
 # Up to the journal every failure leaves the tree as it was; after it the tree is the new one or the old one.
+
+# The process that copies the way in.
+SAVING=''
 
 # commit SESSION [WHO [BYTES SHA256]]: operations on standard input, after a parcel of that length with what is staged;
 # without one, staged files are under stage/SESSION.
@@ -26,7 +29,9 @@ verb_commit() {
   lock 0 || finish failed-unchanged 1
   # The pusher may vanish; what has begun is finished without it.
   trap '' PIPE HUP INT
+  mend || finish failed-unchanged 1
   if interrupted; then recover_now contact; fi
+  mend_paths
   read_operations "$stage/operations" || finish failed-unchanged 1
   read_generation
   if ((GEN != EXPECT)); then
@@ -44,10 +49,13 @@ verb_commit() {
   plan_commit "$stage/tree" || finish failed-unchanged 1
   adopt_pending
   step plan "${#PUTS[@]} put, ${#BACKUP[@]} replaced or removed"
-  # What systemd is asked for goes on while files are copied. The timer is awaited before anything live changes.
+  # What systemd is asked for, and what a login needs, is dealt with while files are copied. Both are awaited before
+  # anything live changes.
   local failed_before fd_failed arming=''
   exec {fd_failed}< <(failed_units)
   if ((CONFIRM > 0)); then
+    save_way_in "$NEW_N" &
+    SAVING=$!
     arm_undo "$NEW_N" "$CONFIRM" &
     arming=$!
   fi
@@ -58,6 +66,11 @@ verb_commit() {
   step prepare
   if [[ -n $arming ]]; then
     wait "$arming" || abort "$stage" confirm-not-armed
+    if ! wait "$SAVING"; then
+      printf 'the way in could not be saved
+' >"$stage/errors"
+      abort "$stage" confirm-not-armed
+    fi
     step arm "$CONFIRM s"
   fi
   IFS= read -r -d '' failed_before <&"$fd_failed"
@@ -70,13 +83,18 @@ verb_commit() {
   fi
   step commit "${#PUTS[@]} renamed"
   rm -f -- "$STATE/errors"
-  if ! apply "$NEW_N" "$failed_before" "${APPLY[@]}"; then
+  if ! { apply "$NEW_N" "$failed_before" "${APPLY[@]}" && { ((CONFIRM == 0)) || still_works; }; }; then
     step apply
     take_back "$NEW_N"
   fi
   rm -f -- "$STATE/pending"
   prune "$KEEP"
   if ((CONFIRM > 0)); then
+    # For the look that `confirm` takes.
+    if [[ -d $WAY_IN ]]; then
+      printf '%s\n' "$failed_before" >"$WAY_IN/failed"
+      ((${#BEGUN[@]} == 0)) || printf '%s\n' "${BEGUN[@]}" >"$WAY_IN/begun"
+    fi
     # The time to confirm begins when there is something to confirm.
     write_undo "$NEW_N" "$CONFIRM"
     finish unconfirmed 0
@@ -88,15 +106,15 @@ verb_commit() {
 # name itself, and only where its own removals leave the unit and the files that are meant. Checks it brings anyway.
 adopt_pending() {
   local line word
-  local -a lines=() words=() adopted=()
+  local -a words=() adopted=()
   local -A known=()
-  [[ -r $STATE/pending ]] || return 0
+  read_pending
+  ((${#PENDING[@]} > 0)) || return 0
   for line in "${APPLY[@]}"; do
     known[$line]=1
     [[ $line != unit"$TAB"* ]] || known[${line##*"$TAB"}]=1
   done
-  mapfile -t lines <"$STATE/pending"
-  for line in "${lines[@]}"; do
+  for line in "${PENDING[@]}"; do
     if [[ $line == check"$TAB"* || -n ${known[$line]-} ]] || ! valid_apply "$line"; then continue; fi
     IFS=$TAB read -r -a words <<<"$line"
     if [[ ${words[0]} == unit ]]; then
@@ -119,6 +137,8 @@ report_failure() { # CODE FILE: the last line of what a failed command said
 
 # Nothing live was touched: take away what was prepared and say why.
 abort() { # STAGE [CODE]
+  # What still copies the way in must not write to it any more.
+  [[ -z $SAVING ]] || wait "$SAVING"
   report_failure "${2-commit-refused}" "$1/errors"
   disarm_undo
   drop_unborn "$NEW_N"
@@ -137,7 +157,7 @@ prepare() { # SESSION
   local stage=$STATE/stage/$1 folder=$STATE/generations/$NEW_N path line
   local -a lines=() present=()
   {
-    check_room || return 1
+    check_room && make_reserve || return 1
     [[ ! -e $folder ]] || rm -rf -- "$folder"
     mkdir -p -- "$folder/replaced" "$folder/before" && at prepare-begun || return 1
     save_program && early_users "$stage/tree" "${APPLY[@]}" && check_owners "$stage" || return 1

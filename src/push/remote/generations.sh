@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The remote program, part 10: old generations: staging files from them, deleting the oldest, running what is pending.
+# The remote program, part 12: old generations: staging files from them, deleting the oldest, running what is pending.
 # Must not touch the tree.
 
 # stage-from-generations SESSION [T]: standard input lists "K TAB PATH": the file that generation K replaced or removed is
@@ -67,7 +67,7 @@ verb_prune() {
     problem bad-operation "prune ${1-}"
     finish failed-unchanged 1
   fi
-  lock 10 || finish failed-unchanged 1
+  lock 10 && mend || finish failed-unchanged 1
   prune "$1"
   finish ok 0
 }
@@ -75,12 +75,12 @@ verb_prune() {
 # apply: the unit actions that an interrupted push left undone, on the tree as it stands.
 verb_apply() {
   local line
-  local -a lines=() apply=()
-  lock 0 || finish failed-unchanged 1
+  local -a apply=()
+  lock 0 && mend || finish failed-unchanged 1
   if interrupted; then recover_now contact; fi
   read_generation
-  [[ ! -r $STATE/pending ]] || mapfile -t lines <"$STATE/pending"
-  for line in "${lines[@]}"; do
+  read_pending
+  for line in "${PENDING[@]}"; do
     if valid_apply "$line"; then apply+=("$line"); fi
   done
   trap '' PIPE HUP INT
@@ -103,5 +103,26 @@ verb_check() {
   while IFS= read -r unit; do record failed "$unit"; done < <(failed_units)
   read_generation
   record generation "$GEN" "$GEN_ID"
+  finish ok 0
+}
+
+# forget: labctl's memory of a machine whose own files are beyond repair is set aside, but for the paths it owns. The
+# next commit names a whole tree; what is owned and not in it goes (plan.sh).
+verb_forget() {
+  local name
+  if [[ -L $STATE || ! -d $STATE || ! -O $STATE ]]; then
+    problem damaged "folder${TAB}it is no folder of root's"
+    finish failed-unchanged 1
+  fi
+  lock 10 || finish failed-unchanged 1
+  for name in generation manifest.json fingerprint undo pending journal journal.back generations remote.sh; do
+    [[ ! -L $STATE/$name && ! -e $STATE/$name ]] || set_aside "$name"
+  done
+  [[ -d $STATE/stage && ! -L $STATE/stage && -O $STATE/stage ]] || [[ ! -L $STATE/stage && ! -e $STATE/stage ]] || set_aside stage
+  if [[ (-L $STATE/paths || -e $STATE/paths) && (-L $STATE/paths || ! -f $STATE/paths || ! -O $STATE/paths) ]]; then
+    set_aside paths
+  fi
+  printf '0 -\n' >"$STATE/generation" || finish failed-unchanged 1
+  : >>"$STATE/paths"
   finish ok 0
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The remote program, part 5: what a journal says, done forward or backward. Each step may run again after it was
+# The remote program, part 6: what a journal says, done forward or backward. Each step may run again after it was
 # killed at any instant: a step that was done finds nothing left to do. Must not decide what changes; plan.sh did.
 #
 # journal       complete by its name alone (written aside, synced, renamed): the commit will stand
@@ -151,6 +151,7 @@ write_pending() {
     rm -f -- "$STATE/pending"
     return
   fi
+  # Who reads it compares the boot: after another one there is nothing left to do.
   boot_id
   { printf 'boot\t%s\n' "$REPLY" && printf '%s\n' "$@"; } >"$STATE/pending.new" &&
     mv -f -T -- "$STATE/pending.new" "$STATE/pending" && at pending-written
@@ -168,8 +169,33 @@ make_current() {
     mv -f -T -- "$STATE/generation.new" "$STATE/generation" && at generation-written
 }
 
-# go_back N: the tree and labctl's own files as they were before generation n; then generation n is gone.
+# Room that a full disk leaves for the way back: it needs copies of labctl's own files. Made before a commit begins.
+make_reserve() {
+  local size=0 have=0 name bytes
+  while read -r bytes name; do
+    if [[ $name == "$STATE/reserve" ]]; then have=$bytes; else size=$((size + bytes)); fi
+  done < <(stat -c '%s %n' -- "$STATE"/{reserve,manifest.json,paths,fingerprint,operations} 2>/dev/null)
+  size=$((size * 2 + 262144))
+  ((have < size)) || return 0
+  rm -f -- "$STATE/reserve"
+  # Written, not only promised: not every file system keeps what fallocate(1) reserved. Unlike zeros nothing shrinks it.
+  head -c "$size" /dev/urandom >"$STATE/reserve"
+}
+
+free_reserve() {
+  [[ -e $STATE/reserve ]] || return 1
+  rm -f -- "$STATE/reserve"
+  # Some file systems give the room back with their next transaction only.
+  sync -f -- "$STATE"
+}
+
+# go_back N: the tree and labctl's own files as they were before generation n; then generation n is gone. What failed
+# for want of room is done again with the reserve.
 go_back() {
+  go_back_once "$1" || { free_reserve && go_back_once "$1"; }
+}
+
+go_back_once() {
   local n=$1 folder=$STATE/generations/$1 line rest
   local -a lines=() files=() folders=() removed=() attr=() replaced=()
   # Without its folder nothing says what it replaced, and labctl's own files must not go.

@@ -2,7 +2,7 @@
 # The remote program, last part: one verb and its arguments. A verb whose part was not sent is an unknown verb.
 
 case ${1-} in
-  probe | read | contents | install-packages | remove-packages | list | manifests | occupied | verify | commit | confirm | revert | undo | recover | prune | apply | check | stage-begin | stage-drop | stage-from-generations | stage-secrets)
+  probe | read | contents | install-packages | remove-packages | list | manifests | occupied | verify | commit | confirm | revert | undo | recover | prune | apply | check | stage-begin | stage-drop | stage-from-generations | stage-secrets | forget)
     if declare -F "verb_${1//-/_}" >/dev/null; then
       "verb_${1//-/_}" "${@:2}"
     fi

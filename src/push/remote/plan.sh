@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The remote program, part 4: reads a commit's operations, judges each against the live tree, and settles in what
+# The remote program, part 5: reads a commit's operations, judges each against the live tree, and settles in what
 # order paths change. Changes nothing; refuses before anything is touched. Must not know how changes are made.
 
 EXPECT='' NEW_N='' NEW_ID='' KEEP=10 CONFIRM=0
@@ -239,10 +239,25 @@ plan_removals() {
   done
 }
 
+# A commit on nothing names the whole tree: what labctl owns and it does not name was built by a generation that is
+# forgotten, and goes.
+forsake_owned() {
+  local path
+  for path in "${!OWNED[@]}"; do
+    [[ -z ${PUT_ATTR[$path]-}${DIR_ATTR[$path]-}${ATTR_ATTR[$path]-}${DEL_SET[$path]-}${RMDIR_SET[$path]-} ]] || continue
+    if [[ -d $ROOT/$path && ! -L $ROOT/$path ]]; then
+      RMDIRS+=("$path") RMDIR_SET[$path]=1
+    else
+      DELS+=("$path") DEL_SET[$path]=1
+    fi
+  done
+}
+
 # plan_commit STAGED TREE: false, with every fault reported, if the commit must not begin.
 plan_commit() {
   local line
   read_owned
+  ((EXPECT > 0)) || forsake_owned
   plan_folders
   plan_puts "$1"
   plan_removals

@@ -19,6 +19,19 @@ PROTOCOL=1
 WHO=${LABCTL_WHO-}
 TAB=$'\t'
 
+# The tree's own folders come last: a broken `mv` or `bash` that a push ships must not break the way back from it.
+prefer_own_programs() {
+  local IFS=: part first='' last=''
+  for part in $PATH; do
+    case $part in
+      "$ROOT" | "$ROOT"/*) last+=:$part ;;
+      *) first+=:$part ;;
+    esac
+  done
+  PATH=${first#:}$last
+}
+prefer_own_programs
+
 STEP_US=${EPOCHREALTIME/./}
 
 # Replaces what would end a field or a record. Result in REPLY.
@@ -101,6 +114,8 @@ batch() {
 
 # lock SECONDS: takes the machine's one lock, waiting that long. The text in the file says who holds it.
 lock() {
+  # Left by a damage; nobody can hold a folder.
+  [[ ! -d $STATE/lock || -L $STATE/lock ]] || rmdir -- "$STATE/lock" 2>/dev/null
   { exec 9>>"$STATE/lock"; } 2>/dev/null || {
     problem not-writable "$STATE/lock"
     return 1

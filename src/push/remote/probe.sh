@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The remote program, part 3: the verbs that only look: `probe`, `read`, `list`, and `stage-begin`.
+# The remote program, part 4: the verbs that only look: `probe`, `read`, `list`, and `stage-begin`.
 # Must not change the tree. Everything slow runs at once and is read at the end.
 
 UNIT_PROPERTIES=Id,Names,LoadState,ActiveState,SubState,UnitFileState,CanReload,FragmentPath,NeedDaemonReload,InvocationID,Type,RequiredBy,RequisiteOf,BoundBy,ConsistsOf
@@ -11,6 +11,7 @@ data() { printf 'data\t%s\t%d\n%s\n' "$1" "${#2}" "$2"; }
 verb_probe() {
   local known='' fingerprint='' text line path
   local -a units=() packages=() lines=()
+  local word
   while (($# > 0)); do
     case $1 in
       --manifest-unless) known=${2-}; shift ;;
@@ -31,6 +32,14 @@ verb_probe() {
   done
 
   record labctl "$PROTOCOL"
+  # Before any recovery: one that believed a damaged `generation` would drop the generations above it.
+  if find_damage; then
+    # A problem would refuse the probe; a pusher that takes over wants its answer.
+    while IFS=$TAB read -r word line; do
+      if [[ $word == problem ]]; then printf '%s\n' "$line"; else printf '%s\t%s\n' "$word" "$line"; fi
+    done < <({ [[ -L $STATE || ! -d $STATE ]] || lock 0; } && mend)
+    DAMAGE=()
+  fi
   if [[ -r $STATE/remote.sh ]] && { interrupted || { read_undo && ((UNDO_LEFT == 0)); }; }; then
     # The program that began the commit is the one that knows its journal.
     LABCTL_WHO="${WHO-}" LABCTL_QUIET_DONE=1 bash --norc "$STATE/remote.sh" recover contact
@@ -63,7 +72,7 @@ verb_probe() {
   probe_writable
   if type -P rsync >/dev/null; then record rsync yes; else record rsync no; fi
 
-  local blocks='' size='' word
+  local blocks='' size=''
   read -r blocks size <&"$fd_free"
   record free "$((${blocks:-0} * ${size:-0}))"
   read -r word size _ <&"$fd_version"
@@ -104,14 +113,15 @@ probe_states() { # descriptor
 }
 
 probe_state() {
-  local name
-  for name in journal pending; do
-    if [[ -e $STATE/$name ]]; then record "$name" yes; else record "$name" no; fi
+  if [[ -e $STATE/journal ]]; then record journal yes; else record journal no; fi
+  read_pending
+  if ((${#PENDING[@]} > 0)); then record pending yes; else record pending no; fi
+  local line
+  local -a words=()
+  for line in "${PENDING[@]}"; do
+    IFS=$TAB read -r -a words <<<"$line"
+    record left "${words[@]}"
   done
-  if [[ -r $STATE/pending ]]; then
-    local -a words=()
-    while IFS=$TAB read -r -a words; do [[ ${words[0]-boot} == boot ]] || record left "${words[@]}"; done <"$STATE/pending"
-  fi
   if read_undo; then record undo "$UNDO_N" "$UNDO_LEFT"; else record undo no; fi
 }
 
@@ -137,7 +147,8 @@ probe_drift() { # descriptor of a fresh fingerprint, or empty; 1 to have a hash 
     return
   fi
   local stored fresh line
-  stored=$(<"$STATE/fingerprint")
+  # bash warns of bytes that a damaged one may hold.
+  { stored=$(<"$STATE/fingerprint"); } 2>/dev/null
   fresh=$(cat <&"$1")
   if [[ -n ${2-} ]]; then
     line=$(sha256sum <<<"$fresh")
@@ -287,9 +298,4 @@ verb_manifests() {
     data "manifest.$n" "$text"
   done < <(generation_numbers)
   finish ok 0
-}
-
-# Numbers of the generations kept, ascending.
-generation_numbers() {
-  find "$STATE/generations" -mindepth 1 -maxdepth 1 -type d -name '[1-9]*' -printf '%f\n' 2>/dev/null | sort -n
 }

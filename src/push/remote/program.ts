@@ -4,10 +4,10 @@ import { readFileSync } from "node:fs";
 /** Filled in when the program is bundled: file name without `.sh` → text. */
 declare const LABCTL_REMOTE_PARTS: Readonly<Record<string, string>>;
 
-const LOOKING = ["prelude", "state", "probe", "main"];
+const LOOKING = ["prelude", "state", "mend", "probe", "main"];
 /** What a few verbs need besides `prelude` and `main`, who are not worth the whole text. */
 const FEW: Readonly<Record<string, readonly string[]>> = {
-  confirm: ["state", "undo"],
+  confirm: ["state", "mend", "checks", "way-in", "undo"],
   contents: ["state", "contents"],
   "install-packages": ["packages"],
   "remove-packages": ["packages"],
@@ -17,11 +17,14 @@ const FEW: Readonly<Record<string, readonly string[]>> = {
 const ALL = [
   "prelude",
   "state",
+  "mend",
   "probe",
   "plan",
   "journal",
   "triggers",
   "apply",
+  "checks",
+  "way-in",
   "undo",
   "parcel",
   "commit",
@@ -54,7 +57,11 @@ export function factsProgram(): string {
   return readPart("facts");
 }
 
+/** Without its comments, which are a third of it and travel with every call. */
 function readPart(name: string): string {
-  if (typeof LABCTL_REMOTE_PARTS === "object") return LABCTL_REMOTE_PARTS[name] ?? "";
-  return readFileSync(new URL(`${name}.sh`, import.meta.url), "utf8");
+  const text =
+    typeof LABCTL_REMOTE_PARTS === "object"
+      ? (LABCTL_REMOTE_PARTS[name] ?? "")
+      : readFileSync(new URL(`${name}.sh`, import.meta.url), "utf8");
+  return text.replace(/^[ \t]*#.*\n/gm, "");
 }

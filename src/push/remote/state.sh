@@ -7,13 +7,19 @@
 # undo         "<n> <boot id> <deadline> <seconds>": generation n waits for its confirmation until the machine's
 #              uptime reaches the deadline, in whole seconds
 
-# Sets GEN and GEN_ID; 0 and `-` on a machine that labctl never committed to.
+# Sets GEN and GEN_ID; 0 and `-` on a machine that labctl never committed to, and after `forget`. False, with the same,
+# where the file is there and says neither.
 read_generation() {
+  local rest=''
   GEN=0 GEN_ID=-
-  if [[ -r $STATE/generation ]]; then
-    read -r GEN GEN_ID <"$STATE/generation"
-    valid_number "$GEN" || GEN=0 GEN_ID=-
+  [[ -f $STATE/generation ]] || return 0
+  read -r GEN GEN_ID rest <"$STATE/generation" 2>/dev/null
+  if [[ -z $rest ]] && valid_number "$GEN"; then
+    ((GEN > 0)) && [[ $GEN_ID =~ ^[0-9a-f]{64}$ ]] && return 0
+    [[ $GEN == 0 && $GEN_ID == - ]] && return 0
   fi
+  GEN=0 GEN_ID=-
+  return 1
 }
 
 # Sets the associative array OWNED: the paths that labctl put here.
@@ -49,7 +55,8 @@ merge_fingerprint() {
   local -a stored=() fresh=() list=()
   local -A old=() touched=() seen=()
   [[ -r $STATE/fingerprint ]] && mapfile -t stored <"$STATE/fingerprint"
-  for line in "${stored[@]}"; do old[${line#*"$TAB"}]=$line; done
+  # A damaged one may hold lines without a path.
+  for line in "${stored[@]}"; do [[ $line != *"$TAB"?* ]] || old[${line#*"$TAB"}]=$line; done
   mapfile -t list <"$3"
   for path in "${list[@]}"; do [[ -z $path ]] || touched[$path]=1; done
   mapfile -t fresh < <(fresh_fingerprint "$2")
@@ -95,12 +102,19 @@ uptime_seconds() {
   REPLY=${REPLY%%.*}
 }
 
-# Sets UNDO_N and UNDO_LEFT (seconds, 0 when due, also after a reboot); false if nothing is armed.
+# Sets UNDO_N and UNDO_LEFT (seconds, 0 when due, also after a reboot); false if nothing is armed. A damaged file says
+# that something waits and not until when: then the current generation is due.
 read_undo() {
-  local boot deadline
+  local boot='' deadline=''
   UNDO_N=0 UNDO_LEFT=0
-  [[ -r $STATE/undo ]] || return 1
+  [[ -f $STATE/undo ]] || return 1
   read -r UNDO_N boot deadline _ <"$STATE/undo"
+  if ! valid_number "$UNDO_N" || ((UNDO_N == 0)) || ! valid_number "$deadline"; then
+    read_generation
+    UNDO_N=$GEN
+    ((GEN > 0))
+    return
+  fi
   boot_id
   if [[ $boot == "$REPLY" ]]; then
     uptime_seconds
@@ -117,9 +131,26 @@ write_undo() { # N SECONDS
     mv -f -T -- "$STATE/undo.new" "$STATE/undo"
 }
 
+# Sets PENDING to the unit actions that an interrupted push left; none from before a reboot, since units then started
+# on the tree as it stands.
+declare -a PENDING=()
+read_pending() {
+  PENDING=()
+  [[ -f $STATE/pending ]] || return 0
+  mapfile -t PENDING <"$STATE/pending"
+  boot_id
+  [[ ${PENDING[0]-} == "boot$TAB$REPLY" ]] || PENDING=()
+  PENDING=("${PENDING[@]:1}")
+}
+
 # True if a commit or a revert stopped half-way: a journal, or a generation above the current one.
 interrupted() {
   [[ -e $STATE/journal || -e $STATE/journal.back || -e $STATE/journal.new ]] && return 0
   read_generation
   [[ -d $STATE/generations/$((GEN + 1)) ]]
+}
+
+# Numbers of the generations kept, ascending.
+generation_numbers() {
+  find "$STATE/generations" -mindepth 1 -maxdepth 1 -type d -name '[1-9]*' -printf '%f\n' 2>/dev/null | sort -n
 }

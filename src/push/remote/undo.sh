@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The remote program, part 8: the way back: confirm, revert, recovery after an interruption, the timer that undoes an
+# The remote program, part 10: the way back: confirm, revert, recovery after an interruption, the timer that undoes an
 # unconfirmed generation without any connection. Must not read from standard input.
 
 UNDO_UNIT=labctl-revert
@@ -18,22 +18,54 @@ arm_undo() {
 }
 
 disarm_undo() {
+  drop_way_in
   [[ -e $STATE/undo ]] || return 0
   rm -f -- "$STATE/undo"
   "$SYSTEMCTL" stop "$UNDO_UNIT.timer" >/dev/null 2>&1
   return 0
 }
 
-# confirm N: generation N stays.
-verb_confirm() {
-  lock 10 || finish failed-unchanged 1
+# True if generation N is the current one and waits. A file `undo` that somebody removed is no confirmation: the
+# generation's meta knows better.
+waits() { # N
   read_generation
-  if ! read_undo || [[ $UNDO_N != "${1-}" || $GEN != "$UNDO_N" ]]; then
+  [[ $GEN == "$1" ]] && ((GEN > 0)) || return 1
+  if read_undo; then [[ $UNDO_N == "$1" ]]; else [[ $(meta_of "$1" confirmed) == no ]]; fi
+}
+
+meta_of() { # N KEY
+  local line
+  [[ -f $STATE/generations/$1/meta ]] || return 0
+  while IFS= read -r line; do [[ $line != "$2="* ]] || printf '%s' "${line#*=}"; done <"$STATE/generations/$1/meta"
+}
+
+# confirm N: generation N stays, unless a look from the new connection finds what the commit was too early to see.
+verb_confirm() {
+  local any=0 failed=''
+  local -a begun=()
+  lock 10 && mend || finish failed-unchanged 1
+  if ! waits "${1-}"; then
     problem not-waiting "generation $GEN $GEN_ID"
     finish failed-unchanged 1
   fi
+  if [[ -r $WAY_IN/failed ]]; then
+    failed=$(<"$WAY_IN/failed")
+    mapfile -t begun <"$WAY_IN/begun"
+    none_failed "$failed" || any=1
+    none_restarting "${begun[@]}" || any=1
+  fi
+  if ((any == 0)) && ! set_meta "$GEN" confirmed "$EPOCHSECONDS" 2>/dev/null; then
+    problem no-space "$ROOT"
+    any=1
+  fi
+  if ((any)); then
+    unlock
+    trap '' PIPE HUP INT
+    # The whole program lies there; what was sent is a part of it.
+    LABCTL_QUIET_DONE=1 bash --norc "$STATE/remote.sh" revert "$GEN" || finish failed-half 1
+    finish failed-reverted 1
+  fi
   disarm_undo
-  set_meta "$GEN" confirmed "$EPOCHSECONDS"
   finish ok 0
 }
 
@@ -47,7 +79,7 @@ set_meta() { # N KEY VALUE
 
 # revert N: generation N, which must be the current one, is taken back with everything it ran.
 verb_revert() {
-  lock 10 || finish failed-unchanged 1
+  lock 10 && mend || finish failed-unchanged 1
   trap '' PIPE HUP INT
   if interrupted; then recover_now contact; fi
   read_generation
@@ -63,20 +95,20 @@ verb_revert() {
 verb_undo() {
   while :; do
     lock 3600 || finish failed-unchanged 1
+    # Damage that can't be mended is no reason to stay cut off: the generation's own folder is enough for the way back.
+    mend || [[ ! -d $STATE/generations/${1-} ]] || printf '%s %s\n' "$1" "$(meta_of "$1" id)" >"$STATE/generation"
     if interrupted; then recover_now contact; fi
-    if ! read_undo || [[ $UNDO_N != "${1-}" ]]; then finish ok 0; fi
-    ((UNDO_LEFT > 0)) || break
+    waits "${1-}" || break
+    if ! read_undo || ((UNDO_LEFT == 0)); then
+      problem not-confirmed "generation $GEN"
+      revert_generation "$GEN" || finish failed-half 1
+      finish reverted 0
+    fi
     unlock
     sleep "$UNDO_LEFT"
   done
-  read_generation
-  if [[ $GEN != "$UNDO_N" ]]; then
-    rm -f -- "$STATE/undo"
-    finish ok 0
-  fi
-  problem not-confirmed "generation $GEN"
-  revert_generation "$GEN" || finish failed-half 1
-  finish reverted 0
+  if read_undo && [[ $UNDO_N == "${1-}" ]]; then rm -f -- "$STATE/undo"; fi
+  finish ok 0
 }
 
 # revert_generation N: the tree first, then the machine: what was started stops before its files go, what was stopped
@@ -94,8 +126,10 @@ revert_generation() {
   fi
   rm -f -- "$STATE/errors"
   step revert "generation $n"
-  disarm_undo
   redo_actions "${actions[@]}" || redo_failed=1
+  # Not before: killed in between, the next contact finds it.
+  restore_way_in
+  disarm_undo
   if ((redo_failed)); then note undo-incomplete "some unit actions failed; the tree is the old one"; fi
   read_generation
   record generation "$GEN" "$GEN_ID"
@@ -111,7 +145,8 @@ redo_actions() { # LINE... of generations/n/actions
     ln -s -- "${line#*"$TAB"}" "${line%%"$TAB"*}" 2>/dev/null
   done
   daemon_reload || any=1
-  run_triggers "$TRIGGERS_EARLY $TRIGGERS_LATE" "$@" || any=1
+  # One that fails must not keep the others from reading the old files.
+  for line in $TRIGGERS_EARLY $TRIGGERS_LATE; do run_triggers "$line" "$@" || any=1; done
   for line in "$@"; do [[ $line != unit"$TAB"* ]] || units+=("${line##*"$TAB"}"); done
   # A unit that failed on the new files may have used up its start limit.
   ((${#units[@]} == 0)) || "$SYSTEMCTL" reset-failed -- "${units[@]}" 2>/dev/null
@@ -137,6 +172,7 @@ verb_recover() {
 # At boot, an unconfirmed generation is taken back and unit actions that were pending are moot: units start afresh.
 recover_now() {
   local n
+  mend || return 1
   if [[ -e $STATE/journal.back ]]; then
     if journaled "$STATE/journal.back"; then recover_back "$REPLY" || return 1; fi
   elif [[ -e $STATE/journal ]] && journaled "$STATE/journal"; then
@@ -191,22 +227,30 @@ recover_back() {
 
 recover_boot() {
   rm -f -- "$STATE/pending"
-  read_undo || return 0
+  if ! read_undo; then
+    drop_way_in
+    return 0
+  fi
   if [[ $UNDO_N == "$GEN" ]]; then
     problem not-confirmed "generation $GEN"
     recover_back "$GEN" || return 1
     rm -f -- "$STATE/errors" "$STATE/pending"
+    # The network and the units start afresh.
+    if [[ -d $WAY_IN/files ]]; then restore_files && restore_accounts; fi
     "$SYSTEMCTL" daemon-reload
     # Units that the old tree wants and the new one did not are in no job of this boot yet.
     "$SYSTEMCTL" --no-block start default.target
   fi
   rm -f -- "$STATE/undo"
+  drop_way_in
 }
 
 # The timer's own program ends an overdue wait; it is gone only after a reboot without the recovery unit.
 recover_contact() {
   read_undo || return 0
   if [[ $UNDO_N != "$GEN" ]]; then
+    # Taken back already, by somebody who was stopped before the end.
+    restore_way_in
     disarm_undo
   elif ((UNDO_LEFT == 0)) && ! "$SYSTEMCTL" --quiet is-active "$UNDO_UNIT.timer" "$UNDO_UNIT.service"; then
     problem not-confirmed "generation $GEN"

@@ -97,7 +97,7 @@ export class ChannelTransport implements Transport {
             describeProblem({ kind: "output-overrun", label, limitBytes: options.maxStdoutBytes }),
           );
         stdout.push(chunk);
-        options.onStdout?.(chunk);
+        if (options.onStdout?.(chunk) === false) giveUp(describeProblem({ kind: "output-refused", label }));
       });
       channel.stderr.on("data", (chunk: Buffer) => stderr.add(chunk));
       const read = Promise.all([whenRead(channel.stream), whenRead(channel.stderr)]);

@@ -12,13 +12,10 @@ import { Authenticator, readCandidates } from "./authentication.ts";
 import { Deadline } from "./deadline.ts";
 import type { KnownHost } from "./host-keys.ts";
 import { judgeHostKey, orderAlgorithms, readKnownHost, rememberHostKey } from "./host-keys.ts";
+import { KEEPALIVE_COUNT, keepaliveMs } from "./keepalive.ts";
 import { describeProblem, type SshProblem } from "./problems.ts";
 import { describeKey, type PublicKey, typeOfBlob } from "./public-key.ts";
 import type { SshSettings } from "./ssh-config.ts";
-
-/** A peer that is silent for KEEPALIVE_INTERVAL_MS times KEEPALIVE_COUNT is gone. */
-const KEEPALIVE_INTERVAL_MS = 5_000;
-const KEEPALIVE_COUNT = 3;
 
 /** An open, authenticated connection. */
 export interface Hop {
@@ -171,7 +168,7 @@ class Attempt {
       sock: socket,
       username: settings.user,
       readyTimeout: 0,
-      keepaliveInterval: KEEPALIVE_INTERVAL_MS,
+      keepaliveInterval: keepaliveMs(this.#options.timeoutMs),
       keepaliveCountMax: KEEPALIVE_COUNT,
       algorithms: { serverHostKey: orderAlgorithms(known) },
       hostVerifier: (blob: Buffer, verify: (valid: boolean) => void) => {

@@ -9,10 +9,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { SshTarget } from "../transport.ts";
 import { Tail } from "./channels.ts";
+import { KEEPALIVE_COUNT, keepaliveMs } from "./keepalive.ts";
 
 /** A peer that is silent for the interval times the count is gone (ssh_config(5)); the built-in client's figures. */
-const KEEPALIVE_INTERVAL_S = 5;
-const KEEPALIVE_COUNT = 3;
 const LOG_TAIL_BYTES = 64 * 1024;
 const POLL_MS = 5;
 /** A socket's path holds 104 bytes on BSD, 108 on Linux; ssh adds 17 while it makes it, the folder's name takes 20. */
@@ -43,6 +42,8 @@ export interface MasterSettings {
   readonly strictHostKeyChecking: "yes" | "ask" | "accept-new";
   /** False: nobody can be asked for a password, so none is offered. */
   readonly passwords: boolean;
+  /** `--timeout`. */
+  readonly timeoutMs: number;
 }
 
 /** Makes a private folder (0700) whose path is short enough for sockets and means nothing to ssh_config. */
@@ -134,7 +135,7 @@ function masterArguments(control: string, settings: MasterSettings): string[] {
   const options = [
     "ControlPersist=no",
     `StrictHostKeyChecking=${settings.strictHostKeyChecking}`,
-    `ServerAliveInterval=${KEEPALIVE_INTERVAL_S}`,
+    `ServerAliveInterval=${Math.ceil(keepaliveMs(settings.timeoutMs) / 1000)}`,
     `ServerAliveCountMax=${KEEPALIVE_COUNT}`,
     "TCPKeepAlive=yes",
     // What a person's interactive session wants is no part of this one.

@@ -52,6 +52,7 @@ export async function connectOpenSsh(
       env,
       strictHostKeyChecking: hostKeyPolicy(settings, options),
       passwords: options.askSecret !== undefined,
+      timeoutMs: options.timeoutMs,
     });
     const ready = await Promise.race([master.ready(), expired]);
     deadline.end();

@@ -90,6 +90,7 @@ export type SshProblem =
       readonly authorities: readonly KnownLine[];
     }
   | { readonly kind: "lost"; readonly label: string; readonly detail: string }
+  | { readonly kind: "output-refused"; readonly label: string }
   | { readonly kind: "exec-timeout"; readonly label: string; readonly afterMs: number }
   | { readonly kind: "output-overrun"; readonly label: string; readonly limitBytes: number }
   | { readonly kind: "channel"; readonly label: string; readonly detail: string };
@@ -217,6 +218,11 @@ export function describeProblem(p: SshProblem): Diagnostic {
       return problem("ssh-exec-timeout", `a command on ${p.label} did not end within ${p.afterMs / 1000} s`, {
         notes: ["its channel was closed; the command itself may still run there"],
         help: "see what holds the machine up, then run the same command again",
+      });
+    case "output-refused":
+      return problem("ssh-output-refused", `a command on ${p.label} printed what makes no sense`, {
+        notes: ["its channel was closed"],
+        help: "check what a login script on the machine prints",
       });
     case "output-overrun":
       return problem(

@@ -45,7 +45,8 @@ test("control: checks that do their work are a success, and run at the same time
   const answer = pushed(t, { a: "sleep 1; echo fine", b: "sleep 1", c: "sleep 1" });
   assert.equal(answer.done, "ok", answer.stdout);
   const took = Number(answer.records.find((r) => r[0] === "step" && r[1] === "checks")?.[2]);
-  assert.ok(took < 2500, `${took} ms`);
+  // One after the other they take three seconds.
+  assert.ok(took < 2900, `${took} ms`);
   assert.match(answer.stdout, /^out\tfine$/m);
 });
 
@@ -57,10 +58,11 @@ test("a check that hangs is given up, with its children", (t) => {
   assert.equal(spawnSync("pgrep", ["-f", "^sleep 1234.5"]).status, 1, "no child is left");
 });
 
-test("one that failed does not wait for one that hangs: all is back within 5 s", (t) => {
+test("one that failed does not wait for one that hangs: all is back long before", (t) => {
   const startedAt = performance.now();
   const answer = pushed(t, { bad: "echo 'the milk is sour'; exit 1", slow: "sleep 60" });
-  assert.ok(performance.now() - startedAt < 5000);
+  // One second on a quiet host; the one that hangs would hold it for ten.
+  assert.ok(performance.now() - startedAt < 9500);
   assert.equal(verdict(answer, "bad"), "failed: exit status 1");
   assert.equal(verdict(answer, "slow"), "cut: cut short, since another one had failed");
   assert.deepEqual(answer.problems, ["check-failed bad: exit status 1"]);

@@ -40,7 +40,7 @@ async function revertedAfter(files: Readonly<Record<string, string>>): Promise<A
   try {
     const pushed = await lab.expect(1, ["push", "demo"]);
     // 5 s on a quiet machine, where it takes one; what waits for a deadline would wait for 60.
-    assert.ok(pushed.ms < 15_000, `${pushed.ms} ms`);
+    assert.ok(pushed.ms < 40_000, `${pushed.ms} ms`);
     assert.deepEqual(await liveContents(machine), tree);
     assert.equal(await page(machine), title);
     assert.equal(await inside(machine, "systemctl --failed --no-legend --plain"), "");
@@ -222,7 +222,7 @@ test("a firewall that cuts the push itself off: it waits, and says what became o
   assert.match(why ?? "", /^ {2}why: \[ssh-(lost|timeout)\] /);
   assert.match(
     state ?? "",
-    /^ {2}generation 2 was taken back, tree and units, by the machine itself; it answers again \(after \d+ s\)$/,
+    /^ {2}generation 2 was taken back, tree and units, by the machine itself; it answers again \(after <ms>\)$/,
   );
   assert.match(help ?? "", /^ {2}help: look at what the change did to sshd, the firewall or the network/);
 });

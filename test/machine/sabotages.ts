@@ -151,7 +151,7 @@ export const SABOTAGES: readonly Sabotage[] = [
   },
   {
     name: "no resolver at all in nsswitch.conf",
-    files: () => tmpfiles("f+ /etc/nsswitch.conf 0644 root root - hosts: files\n"),
+    files: () => tmpfiles("f+ /etc/nsswitch.conf 0644 root root - hosts: files\\n\n"),
     code: /^names-lost$/,
     touched: [],
     atOnce: true,

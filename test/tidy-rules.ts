@@ -334,7 +334,8 @@ export const RULES: readonly Rule[] = [
       const textOf = (path: string): string => files.find((f) => f.path === path)?.text ?? "";
       const commands = [...textOf("src/cli/commands.ts").matchAll(/^ {4}name: "([a-z-]+)",\n {4}args:/gm)];
       const table =
-        /export function helperTable[\s\S]*?\n}\n/.exec(textOf("src/build/template-helpers.ts"))?.[0] ?? "";
+        /export function helperTable[\s\S]*?\n}\n/.exec(textOf("src/build/template/helper-table.ts"))?.[0] ??
+        "";
       const helpers = [...table.matchAll(/^ {4}"?([A-Za-z][\w-]*)"?: (?:\(|one\()/gm)];
       const missing = (
         names: readonly RegExpMatchArray[],
@@ -357,7 +358,10 @@ export const RULES: readonly Rule[] = [
         file("README.md", "labctl build"),
       ],
       [
-        file("src/build/template-helpers.ts", "export function helperTable() {\n    novel: ([a]) => a,\n}\n"),
+        file(
+          "src/build/template/helper-table.ts",
+          "export function helperTable() {\n    novel: ([a]) => a,\n}\n",
+        ),
         file("docs/layers.md", "`default`"),
       ],
     ],

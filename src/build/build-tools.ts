@@ -6,9 +6,9 @@ import type { BuildRequest } from "./build-result.ts";
 import type { Bundler } from "./bundle.ts";
 import type { Tools } from "./machine-build.ts";
 import type { Parts } from "./parts.ts";
-import type { Renderer } from "./render.ts";
 import type { SourceHashes } from "./source-hashes.ts";
-import { type TemplateCache, templateCache } from "./template-cache.ts";
+import { type TemplateCache, templateCache } from "./template/cache.ts";
+import type { Renderer } from "./template/render.ts";
 
 /** One set for all machines of a run. */
 export function buildTools(request: BuildRequest, hashes: SourceHashes, parts: Parts, b3: Blake3): Tools {
@@ -20,7 +20,7 @@ export function buildTools(request: BuildRequest, hashes: SourceHashes, parts: P
     hashes,
     parts,
     rendering: () => {
-      rendering ??= import("./render.ts").then(({ renderer }) => {
+      rendering ??= import("./template/render.ts").then(({ renderer }) => {
         const folder = request.templateCache;
         const file = folder && (join(folder, `templates-${hash(request.root).slice(0, 16)}`) as AbsPath);
         const templates = templateCache(file, request.tool, hash, !request.fromNothing);

@@ -38,7 +38,7 @@ import {
   recordOf,
   writeState,
 } from "./state.ts";
-import { templateView } from "./template-view.ts";
+import { templateView } from "./template/view.ts";
 import { manifestOf } from "./tree-manifest.ts";
 
 /**

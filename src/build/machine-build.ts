@@ -9,19 +9,19 @@ import type { Blake3 } from "../hash.ts";
 import type { AbsPath, FileHash, MachineName, RelPath } from "../paths.ts";
 import type { MachineBuild } from "./build-result.ts";
 import type { Bundler } from "./bundle.ts";
-import type { CompiledTemplates } from "./compiled-template.ts";
 import type { OutputTree } from "./output-tree.ts";
 import type { PlannedOutput } from "./overlay.ts";
 import type { Parts } from "./parts.ts";
 import { type BuildStep, planBuild } from "./plan.ts";
 import { describe } from "./problems.ts";
 import { formatReason } from "./reason.ts";
-import type { Renderer } from "./render.ts";
 import { isRacy, lookAt } from "./signature.ts";
 import type { SourceHashes } from "./source-hashes.ts";
 import { type MachineState, type OutputRecord, recordOf } from "./state.ts";
-import { type ReadToken, tokenNow } from "./template-scope.ts";
-import type { TemplateView } from "./template-view.ts";
+import type { CompiledTemplates } from "./template/compiled.ts";
+import type { Renderer } from "./template/render.ts";
+import { type ReadToken, tokenNow } from "./template/scope.ts";
+import type { TemplateView } from "./template/view.ts";
 
 /** Files up to this size are read whole, and checked against their planned hash while they are copied. */
 const READ_WHOLE_BYTES = 8 << 20;

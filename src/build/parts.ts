@@ -7,10 +7,10 @@ import { basename, dirname, join } from "node:path";
 import type { Blake3 } from "../hash.ts";
 import type { AbsPath, FileHash } from "../paths.ts";
 import type { Project } from "../project/project.ts";
-import type { TemplateText } from "./compiled-template.ts";
 import { linksOnTheWay } from "./link-chain.ts";
 import { ABSENT, isRacy, lookAt, signatureOf, type Watched, type WatchedPath } from "./signature.ts";
 import type { SourceHashes } from "./source-hashes.ts";
+import type { TemplateText } from "./template/compiled.ts";
 
 /** Begins the name of a part that the helper `file` reads; can't begin a layer's name. */
 export const SHARED_FILE = "file:";

@@ -7,7 +7,7 @@ import { compareBytes, type FileHash, type RelPath } from "../paths.ts";
 import type { PlannedOutput } from "./overlay.ts";
 import type { Reason } from "./reason.ts";
 import { type OutputRecord, recordOf } from "./state.ts";
-import type { ReadToken } from "./template-scope.ts";
+import type { ReadToken } from "./template/scope.ts";
 
 export type BuildStep =
   /** Render or bundle, then write only if the result differs from the record (or `rewrite` says that the output is damaged). */

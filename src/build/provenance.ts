@@ -12,8 +12,8 @@ import type { ManifestEntry } from "./manifest.ts";
 import { type Overlay, overlay } from "./overlay.ts";
 import { treeReader } from "./read-tree.ts";
 import type { SourceTree } from "./source.ts";
-import { readPlaces } from "./template-source.ts";
-import { templateFacts } from "./template-view.ts";
+import { readPlaces } from "./template/source.ts";
+import { templateFacts } from "./template/view.ts";
 
 export interface FactRead {
   /** `WEB_PORT`, `net.bridge.name`, `machine.name`. */

@@ -32,7 +32,7 @@ import {
   recordOf,
   writeMachineState,
 } from "./state.ts";
-import type { TemplateInputs } from "./template-inputs.ts";
+import type { TemplateInputs } from "./template/inputs.ts";
 import { manifestEntries } from "./tree-manifest.ts";
 
 /** One machine with what its steps start from. */
@@ -86,7 +86,7 @@ export async function quickBuild(
   const copiesOnly = parts.every(({ subset }) => subset.every(([, r]) => r.sourceHash === undefined));
   let inputs: TemplateInputs | undefined;
   if (!copiesOnly || changed.facts.size > 0) {
-    const { readTemplateInputs } = await import("./template-inputs.ts");
+    const { readTemplateInputs } = await import("./template/inputs.ts");
     const read = readTemplateInputs(request, wanted, hashes, b3, readAtMs);
     if (!read?.ok) return read;
     inputs = read.value;

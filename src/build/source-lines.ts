@@ -9,12 +9,12 @@ import type { MachineFacts } from "../facts/read-facts.ts";
 import type { Blake3 } from "../hash.ts";
 import type { AbsPath } from "../paths.ts";
 import type { Machine, Project } from "../project/project.ts";
-import { compiledAtOnce } from "./compile-template.ts";
 import type { ManifestEntry } from "./manifest.ts";
 import { partReader } from "./parts.ts";
-import { renderer } from "./render.ts";
 import { sourceHashes } from "./source-hashes.ts";
-import { templateFacts } from "./template-view.ts";
+import { compiledAtOnce } from "./template/compile.ts";
+import { renderer } from "./template/render.ts";
+import { templateFacts } from "./template/view.ts";
 
 export interface SourceLines {
   /**

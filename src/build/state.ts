@@ -7,7 +7,7 @@ import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import type { FileHash, GenerationId } from "../paths.ts";
 import type { BuildLayout } from "./layout.ts";
 import type { Signature } from "./signature.ts";
-import type { ReadToken } from "./template-scope.ts";
+import type { ReadToken } from "./template/scope.ts";
 
 /** Raise it whenever the meaning of a field, the overlay or the renderer changes: older states are then ignored. */
 export const STATE_VERSION = 5;

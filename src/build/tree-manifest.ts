@@ -5,7 +5,7 @@ import { MANIFEST_VERSION, type Manifest, type ManifestEntry } from "./manifest.
 import type { PlannedOutput } from "./overlay.ts";
 import type { UnbuiltEntries } from "./secret-entries.ts";
 import { type OutputRecord, recordOf } from "./state.ts";
-import type { ReadToken } from "./template-scope.ts";
+import type { ReadToken } from "./template/scope.ts";
 
 /** The manifest of a tree whose outputs were carried out; `unbuilt` are what only the machine will have. Pure. */
 export function manifestOf(

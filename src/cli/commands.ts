@@ -315,7 +315,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       json,
       quiet,
     ],
-    load: () => import("./adopt.ts"),
+    load: () => import("./adopt/adopt.ts"),
   },
   {
     name: "why",
@@ -362,7 +362,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       json,
       quiet,
     ],
-    load: () => import("./ip.ts"),
+    load: () => import("./ip/ip.ts"),
   },
   {
     name: "secret",
@@ -379,6 +379,6 @@ export const COMMANDS: readonly CommandSpec[] = [
       fact,
       json,
     ],
-    load: () => import("./secret.ts"),
+    load: () => import("./secret/secret.ts"),
   },
 ];

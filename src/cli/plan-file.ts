@@ -2,8 +2,8 @@
 import { lstatSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { failure, type Result, success } from "../diagnostics.ts";
-import { isPlanText, parseSavedPlan, type SavedPlan, savedPlanText } from "../push/saved-plan.ts";
-import { describePlanFile } from "../push/saved-plan-problems.ts";
+import { describePlanFile } from "../push/saved-plan/problems.ts";
+import { isPlanText, parseSavedPlan, type SavedPlan, savedPlanText } from "../push/saved-plan/saved-plan.ts";
 import type { ParsedArguments } from "./commands.ts";
 
 /** No plan of any repository comes near. */

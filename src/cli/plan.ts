@@ -1,9 +1,9 @@
 /** `labctl plan`: what a push would do, and why, from the machine's real state. Exit 0: nothing, 2: changes, 1: error. */
 import { compareBytes } from "../paths.ts";
-import { diffJson } from "../push/file-diff.ts";
-import { diffBuilt } from "../push/live-contents.ts";
+import { diffJson } from "../push/diff/file-diff.ts";
+import { diffBuilt } from "../push/diff/live-contents.ts";
 import { isEmpty, planJson } from "../push/plan.ts";
-import { type SavedMachine, savedMachine } from "../push/saved-plan.ts";
+import { type SavedMachine, savedMachine } from "../push/saved-plan/saved-plan.ts";
 import { surveyMachine } from "../push/survey.ts";
 import type { CommandRun } from "./commands.ts";
 import { EXIT } from "./exit.ts";

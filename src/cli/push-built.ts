@@ -1,14 +1,14 @@
 /** One machine's push as the command line asks for it, over a connection that is open. Must not know of other machines. */
 import { failure, problem, type Result } from "../diagnostics.ts";
 import type { Machine } from "../project/project.ts";
-import { diffBuilt } from "../push/live-contents.ts";
+import { diffBuilt } from "../push/diff/live-contents.ts";
 import { type PushSettings, pushTree } from "../push/push.ts";
 import type { PushEvent, PushOutcome } from "../push/push-event.ts";
-import type { SavedMachine } from "../push/saved-plan.ts";
+import type { SavedMachine } from "../push/saved-plan/saved-plan.ts";
 import type { Survey } from "../push/survey.ts";
 import type { ConnectOptions, Transport } from "../push/transport.ts";
 import type { ParsedArguments } from "./commands.ts";
-import { openDisplay } from "./fleet-display.ts";
+import { openDisplay } from "./fleet/display.ts";
 import { type BuiltMachine, type NamedMachines, readWanted } from "./machines.ts";
 import { formatMs, paint, printDiagnostics, printErr } from "./print.ts";
 import { ownKeyring } from "./prompts.ts";

@@ -1,15 +1,15 @@
 /** `labctl push`: builds, plans, and carries the plan out on each machine. */
 import { printable } from "../diagnostics.ts";
-import type { FleetSettings } from "../push/fleet.ts";
-import type { SavedMachine } from "../push/saved-plan.ts";
-import { describePlanFile } from "../push/saved-plan-problems.ts";
-import { parseWaves } from "../push/waves.ts";
+import type { FleetSettings } from "../push/fleet/fleet.ts";
+import { parseWaves } from "../push/fleet/waves.ts";
+import { describePlanFile } from "../push/saved-plan/problems.ts";
+import type { SavedMachine } from "../push/saved-plan/saved-plan.ts";
 import type { CommandRun, ParsedArguments } from "./commands.ts";
 import { untilCtrlC } from "./ctrl-c.ts";
+import { pushFleet } from "./fleet/push-fleet.ts";
 import { refuseUsage } from "./help.ts";
 import { readPlanFile, withSavedOptions } from "./plan-file.ts";
 import { refuse } from "./print.ts";
-import { pushFleet } from "./push-fleet.ts";
 import { confirmSeconds, wholeNumber } from "./remote.ts";
 import { startWithTrees } from "./start.ts";
 

@@ -2,7 +2,7 @@
 import { buildLayout } from "../build/layout.ts";
 import { type Diagnostic, printable } from "../diagnostics.ts";
 import { blake3 } from "../hash.ts";
-import { diffContents } from "../push/live-contents.ts";
+import { diffContents } from "../push/diff/live-contents.ts";
 import { isEmpty, planJson } from "../push/plan.ts";
 import type { PushEvent } from "../push/push-event.ts";
 import { planRollback, rollBack } from "../push/rollback.ts";

@@ -4,8 +4,8 @@
  */
 import { printable } from "../diagnostics.ts";
 import { TREE_ROOT } from "../paths.ts";
-import type { FileDiff, Side } from "../push/file-diff.ts";
-import { type HunkLine, hunkHeader } from "../push/line-diff.ts";
+import type { FileDiff, Side } from "../push/diff/file-diff.ts";
+import { type HunkLine, hunkHeader } from "../push/diff/line-diff.ts";
 import type { Paint } from "./print.ts";
 
 /** A longer line is cut: nobody reads a minified script. */

@@ -8,7 +8,7 @@ import type { Machine } from "../project/project.ts";
 import { unlessInterrupted } from "../push/interruption.ts";
 import { describe } from "../push/problems.ts";
 import type { PushEvent } from "../push/push-event.ts";
-import type { SavedMachine } from "../push/saved-plan.ts";
+import type { SavedMachine } from "../push/saved-plan/saved-plan.ts";
 import type { SurveyOptions } from "../push/survey.ts";
 import type { ConnectOptions, Transport } from "../push/transport.ts";
 import type { ParsedArguments } from "./commands.ts";

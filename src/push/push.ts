@@ -12,15 +12,15 @@ import { Confirmation } from "./confirmation.ts";
 import { unlessInterrupted } from "./interruption.ts";
 import type { KnownTrees } from "./known-trees.ts";
 import { type CommitSettings, operationLines, stagedPaths } from "./operations.ts";
-import { installPackages, removePackages } from "./packages.ts";
+import { installPackages, removePackages } from "./packages/packages.ts";
 import { isEmpty } from "./plan.ts";
 import { describe } from "./problems.ts";
 import type { OnPushEvent, PushOutcome } from "./push-event.ts";
 import type { RemoteRecord } from "./records.ts";
-import { type SavedMachine, savedMachine, stalePlan } from "./saved-plan.ts";
+import { type SavedMachine, savedMachine, stalePlan } from "./saved-plan/saved-plan.ts";
 import { openLacked, type SecretSource } from "./secrets.ts";
 import { type CallOptions, callRemote, type RemoteAnswer } from "./session.ts";
-import { type BuiltTree, type StageFiles, stageBuilt } from "./staging.ts";
+import { type BuiltTree, type StageFiles, stageBuilt } from "./stage/staging.ts";
 import { type Survey, surveyMachine } from "./survey.ts";
 import type { Transport } from "./transport.ts";
 

@@ -5,7 +5,7 @@
 import type { Readable } from "node:stream";
 import type { Result } from "../diagnostics.ts";
 import { failure, success } from "../diagnostics.ts";
-import { describeFleet } from "./fleet-problems.ts";
+import { describeFleet } from "./fleet/problems.ts";
 import { shellWord } from "./shell-word.ts";
 import { describeProblem } from "./ssh/problems.ts";
 import type { Transport } from "./transport.ts";

@@ -10,7 +10,7 @@ import type { AbsPath, FileHash, GenerationId, RelPath } from "../paths.ts";
 import { affectedUnits } from "../units/affected.ts";
 import { readUnitSet } from "../units/unit-set.ts";
 import { keptManifest, passDamage } from "./damage.ts";
-import { describeFleet } from "./fleet-problems.ts";
+import { describeFleet } from "./fleet/problems.ts";
 import type { KnownTrees } from "./known-trees.ts";
 import { readSettled } from "./live/settled.ts";
 import { changedPaths, type PushPlan, planPush } from "./plan.ts";

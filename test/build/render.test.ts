@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import test from "node:test";
-import { compiledAtOnce } from "../../src/build/compile-template.ts";
-import { type Rendering, renderer } from "../../src/build/render.ts";
-import { tokenNow } from "../../src/build/template-scope.ts";
+import { compiledAtOnce } from "../../src/build/template/compile.ts";
+import { type Rendering, renderer } from "../../src/build/template/render.ts";
+import { tokenNow } from "../../src/build/template/scope.ts";
 import { formatDiagnostic } from "../../src/diagnostics.ts";
 import type { FactValue } from "../../src/facts/fact.ts";
 

@@ -1,10 +1,10 @@
 /** The table of a push to several machines, its summary and its exit code, as they read. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { type TableRow, tableLines } from "../../src/cli/fleet-table.ts";
-import { endJson, exitOf, type NamedEnd, summaryLines } from "../../src/cli/fleet-words.ts";
+import { type TableRow, tableLines } from "../../src/cli/fleet/table.ts";
+import { endJson, exitOf, type NamedEnd, summaryLines } from "../../src/cli/fleet/words.ts";
 import { problem } from "../../src/diagnostics.ts";
-import type { MachineEnd } from "../../src/push/machine-end.ts";
+import type { MachineEnd } from "../../src/push/fleet/machine-end.ts";
 
 function row(name: string, rest: Partial<TableRow> = {}): TableRow {
   return {

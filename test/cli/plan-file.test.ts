@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import type { MachineName } from "../../src/paths.ts";
-import { savedPlanText } from "../../src/push/saved-plan.ts";
+import { savedPlanText } from "../../src/push/saved-plan/saved-plan.ts";
 import { oneMachine, type Scenario, scenario } from "../scenario.ts";
 
 /** A plan of another machine's, as `plan -o` writes it. */

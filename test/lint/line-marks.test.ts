@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
-import { compiledAtOnce } from "../../src/build/compile-template.ts";
-import type { TemplateText } from "../../src/build/compiled-template.ts";
-import { renderer } from "../../src/build/render.ts";
+import { compiledAtOnce } from "../../src/build/template/compile.ts";
+import type { TemplateText } from "../../src/build/template/compiled.ts";
+import { renderer } from "../../src/build/template/render.ts";
 
 const hash = (text: string): string => `${text.length}`.padStart(64, "0");
 const PARTIALS: Readonly<Record<string, TemplateText>> = {

@@ -11,7 +11,7 @@ import {
   type Standing,
   secretPaths,
   sideOf,
-} from "../../src/push/file-diff.ts";
+} from "../../src/push/diff/file-diff.ts";
 import { dir, file, manifestOf } from "./manifest-of.ts";
 
 const plain = (_style: string, text: string): string => text;

@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { failure, problem, success } from "../../src/diagnostics.ts";
-import { type FleetSettings, type FleetWork, runFleet } from "../../src/push/fleet.ts";
-import type { MachineEnd } from "../../src/push/machine-end.ts";
-import { parseWaves } from "../../src/push/waves.ts";
+import { type FleetSettings, type FleetWork, runFleet } from "../../src/push/fleet/fleet.ts";
+import type { MachineEnd } from "../../src/push/fleet/machine-end.ts";
+import { parseWaves } from "../../src/push/fleet/waves.ts";
 
 /** What happened, in order: `push a`, `check a`, `revert a 2`, `release a`. */
 interface Run {

@@ -1,7 +1,7 @@
 /** The line diff: its hunks, applied to the old text, give the new one; tables for their form. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { diffHunks, type Hunk, hunkHeader } from "../../src/push/line-diff.ts";
+import { diffHunks, type Hunk, hunkHeader } from "../../src/push/diff/line-diff.ts";
 import { seededRandom } from "../seeded-random.ts";
 
 /** Applies hunks as patch(1) does, and checks the line numbers on the way. */

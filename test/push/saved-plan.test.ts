@@ -11,7 +11,7 @@ import {
   type SavedPlan,
   savedPlanText,
   stalePlan,
-} from "../../src/push/saved-plan.ts";
+} from "../../src/push/saved-plan/saved-plan.ts";
 
 const OLD = "a".repeat(64);
 const NEW = "b".repeat(64);

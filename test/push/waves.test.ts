@@ -1,7 +1,7 @@
 /** How machines are cut into waves. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { parseWaves, splitWaves } from "../../src/push/waves.ts";
+import { parseWaves, splitWaves } from "../../src/push/fleet/waves.ts";
 
 test("what is no size is refused, also beside one that is", () => {
   for (const text of [

@@ -7,7 +7,7 @@ import test, { type TestContext } from "node:test";
 import type { ManifestEntry } from "../../src/build/manifest.ts";
 import { blake3 } from "../../src/hash.ts";
 import type { AbsPath } from "../../src/paths.ts";
-import { isSmall, type Parcel, packParcel } from "../../src/push/parcel.ts";
+import { isSmall, type Parcel, packParcel } from "../../src/push/stage/parcel.ts";
 import { diffTrees, type FileChange } from "../../src/push/tree-diff.ts";
 import { file, link, manifestOf } from "../push/manifest-of.ts";
 import { temporaryFolder, writeFiles } from "../temporary-repository.ts";

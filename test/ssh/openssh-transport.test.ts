@@ -8,8 +8,8 @@ import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { formatDiagnostic, type Result } from "../../src/diagnostics.ts";
 import type { AbsPath, RelPath } from "../../src/paths.ts";
-import { sendFiles } from "../../src/push/rsync.ts";
 import { connect } from "../../src/push/ssh/connect.ts";
+import { sendFiles } from "../../src/push/stage/rsync.ts";
 import type { ConnectOptions, Transport } from "../../src/push/transport.ts";
 import {
   makeKey,

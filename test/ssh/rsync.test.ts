@@ -20,8 +20,8 @@ import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { formatDiagnostic, type Result } from "../../src/diagnostics.ts";
 import type { AbsPath, RelPath } from "../../src/paths.ts";
-import { parseOutput, type SendFiles, type SentFiles, sendFiles } from "../../src/push/rsync.ts";
 import { connect } from "../../src/push/ssh/connect.ts";
+import { parseOutput, type SendFiles, type SentFiles, sendFiles } from "../../src/push/stage/rsync.ts";
 import type { Transport } from "../../src/push/transport.ts";
 import { type Sshd, startSshd } from "./sshd-fixture.ts";
 

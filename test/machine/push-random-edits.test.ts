@@ -100,6 +100,7 @@ test(`${COUNT} random edits: what is planned happens, and nothing else (seed ${S
   let actions = 0;
   let quiet = 0;
   let rolled = 0;
+  let told = 0;
   for (let n = 1; n <= COUNT; ) {
     let edit = randomEdit(lab, random);
     if (edit === undefined) continue;
@@ -126,7 +127,12 @@ test(`${COUNT} random edits: what is planned happens, and nothing else (seed ${S
       judge(`rollback of ${what}`, plan, seen, text, faults);
       await tryEdit(lab, machine, `again ${what}`, faults);
     }
-    if (process.env.LABCTL_EDITS) t.diagnostic(`${what}: ${count} actions, ${faults.length} faults so far`);
+    // A long run tells how far it is, and what it found, as it goes.
+    if (process.env.LABCTL_EDITS) {
+      console.error(`${what}: ${count} actions, ${faults.length} faults so far`);
+      for (const fault of faults.slice(told)) console.error(fault);
+      told = faults.length;
+    }
     n += 1;
   }
   t.diagnostic(

@@ -171,7 +171,6 @@ test("whatever is killed at any moment, the old tree or the new one stays after 
     await consistent(p, next, where);
     current = next;
   }
-  await inside(p.machine, "rm -r /usr/local/opt/admin /usr/local/opt/many/0/admin /usr/local/bin/by-hand");
   t.diagnostic(
     [...counts]
       .sort()

@@ -413,7 +413,7 @@ const EDITS: readonly RandomEdit[] = [
     run(lab, random) {
       const facts = random.pick([
         `{ "WEB_MAX_BODY": "${1 + random.below(9)}m" }`,
-        `{ "WEB_TITLE": "title ${random.below(1000)}" }`,
+        `{ "WEB_DOMAIN": "zoo-${random.below(1000)}.example" }`,
         `{ "WEB_PORT": ${8000 + random.below(5)} }`,
         `{ "NTP_SERVERS": "ntp${random.below(9)}.example.org" }`,
       ]);

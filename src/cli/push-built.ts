@@ -2,8 +2,9 @@
 import { failure, problem, type Result } from "../diagnostics.ts";
 import type { Machine } from "../project/project.ts";
 import { diffBuilt } from "../push/diff/live-contents.ts";
-import { type PushSettings, pushTree } from "../push/push.ts";
+import { pushTree } from "../push/push.ts";
 import type { PushEvent, PushOutcome } from "../push/push-event.ts";
+import type { PushSettings } from "../push/push-settings.ts";
 import type { SavedMachine } from "../push/saved-plan/saved-plan.ts";
 import type { Survey } from "../push/survey.ts";
 import type { ConnectOptions, Transport } from "../push/transport.ts";

@@ -2,7 +2,6 @@
  * How commands that talk to machines begin: options that they share, the machines named, their trees, a connection. Owns
  * what a bad beginning prints and which exit code it has. Must not know what a command then does.
  */
-import { performance } from "node:perf_hooks";
 import type { Diagnostic } from "../diagnostics.ts";
 import type { Machine } from "../project/project.ts";
 import { unlessInterrupted } from "../push/interruption.ts";

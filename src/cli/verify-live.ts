@@ -3,7 +3,6 @@
  * are `labctl plan`'s. Exit 0: no drift, 2: drift, 1: error, 3: errors on some machines only.
  */
 import { existsSync } from "node:fs";
-import { performance } from "node:perf_hooks";
 import { buildLayout } from "../build/layout.ts";
 import { type Diagnostic, printable } from "../diagnostics.ts";
 import { blake3 } from "../hash.ts";

@@ -3,7 +3,6 @@
  * Must not know what the steps do.
  */
 import { spawn } from "node:child_process";
-import { performance } from "node:perf_hooks";
 import { stripVTControlCharacters } from "node:util";
 
 const INDENT = "    ";

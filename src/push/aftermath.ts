@@ -3,7 +3,6 @@
  * can still tell. Waits for the machine's own deadline, so that the push's last word is what is, not what should be.
  * Must not know what was changed.
  */
-import { performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Diagnostic, failure, type Result, success } from "../diagnostics.ts";
 import type { OnPushEvent } from "./push-event.ts";

@@ -2,13 +2,11 @@
  * The proof that a machine can still be reached after a change: a fresh connection, made once units and triggers have
  * run, by which the generation is confirmed after the checks. Must not know what was changed.
  */
-import { performance } from "node:perf_hooks";
 import { type Diagnostic, failure, type Result, success } from "../diagnostics.ts";
 import { notConfirmed } from "./aftermath.ts";
 import { unlessInterrupted } from "./interruption.ts";
-
-import type { PushSettings } from "./push.ts";
 import type { OnPushEvent } from "./push-event.ts";
+import type { PushSettings } from "./push-settings.ts";
 import { callRemote, refusalOf } from "./session.ts";
 import type { Transport } from "./transport.ts";
 

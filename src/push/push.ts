@@ -3,7 +3,6 @@
  * here and nowhere else. Prints nothing; events tell what happens.
  */
 import { readFileSync } from "node:fs";
-import { performance } from "node:perf_hooks";
 import { isUnitText } from "../build/tree-view.ts";
 import type { Diagnostic, Result } from "../diagnostics.ts";
 import { failure, success } from "../diagnostics.ts";
@@ -11,39 +10,19 @@ import { afterLostCommit, afterNoConfirmation } from "./aftermath.ts";
 import { Confirmation } from "./confirmation.ts";
 import { unlessInterrupted } from "./interruption.ts";
 import type { KnownTrees } from "./known-trees.ts";
-import { type CommitSettings, operationLines, stagedPaths } from "./operations.ts";
+import { operationLines, stagedPaths } from "./operations.ts";
 import { installPackages, removePackages } from "./packages/packages.ts";
 import { isEmpty } from "./plan.ts";
 import { describe } from "./problems.ts";
 import type { OnPushEvent, PushOutcome } from "./push-event.ts";
+import type { PushSettings } from "./push-settings.ts";
 import type { RemoteRecord } from "./records.ts";
-import { type SavedMachine, savedMachine, stalePlan } from "./saved-plan/saved-plan.ts";
-import { openLacked, type SecretSource } from "./secrets.ts";
+import { savedMachine, stalePlan } from "./saved-plan/saved-plan.ts";
+import { openLacked } from "./secrets.ts";
 import { type CallOptions, callRemote, type RemoteAnswer } from "./session.ts";
 import { type BuiltTree, type StageFiles, stageBuilt } from "./stage/staging.ts";
 import { type Survey, surveyMachine } from "./survey.ts";
 import type { Transport } from "./transport.ts";
-
-export interface PushSettings extends CommitSettings {
-  /** `user@host` of the pusher, for the machine's lock and its generations. */
-  readonly who: string;
-  /** Opens another connection, to prove that the machine can still be reached. */
-  readonly reconnect: () => Promise<Result<Transport>>;
-  /** Replace files that labctl did not make, and another machine's tree. */
-  readonly takeOver: boolean;
-  /** Remove packages that labctl installed and nobody needs. Undefined: they stay. */
-  readonly prunePackages?: boolean;
-  /** The plan that was saved: if what is found is anything else, nothing is done. Undefined: whatever is found is done. */
-  readonly expected?: SavedMachine;
-  /** Waited for before anything changes, if there is something to change. */
-  readonly onPlan?: (survey: Survey) => Promise<void>;
-  /** Aborted: no further step begins, and those that may be left alone are. Undefined: it goes on to its end. */
-  readonly signal?: AbortSignal;
-  /** The repository that the tree is built from; undefined: it has no identity, and nothing is refused for it. */
-  readonly repository: string | undefined;
-  /** Undefined: the tree's secrets are all on the machine (rollback). */
-  readonly secrets?: SecretSource;
-}
 
 /**
  * Pushes a tree that was built here. A connection that is lost before anything changes is opened anew, once, and the

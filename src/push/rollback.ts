@@ -3,7 +3,6 @@
  * generations replaced on the machine itself. The result is a new generation with the old one's tree.
  */
 import { readFileSync } from "node:fs";
-import { performance } from "node:perf_hooks";
 import { isUnitText } from "../build/tree-view.ts";
 import type { Result } from "../diagnostics.ts";
 import { failure, success } from "../diagnostics.ts";
@@ -11,8 +10,9 @@ import type { AbsPath, FileHash, RelPath } from "../paths.ts";
 import type { KnownTrees } from "./known-trees.ts";
 import { stagedPaths } from "./operations.ts";
 import { describe } from "./problems.ts";
-import { carryOut, type PushSettings } from "./push.ts";
+import { carryOut } from "./push.ts";
 import type { OnPushEvent, PushOutcome } from "./push-event.ts";
+import type { PushSettings } from "./push-settings.ts";
 import type { RollbackTarget } from "./rollback-target.ts";
 import { callRemote, refusalOf, STATE } from "./session.ts";
 import { sendFiles } from "./stage/rsync.ts";

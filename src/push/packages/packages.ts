@@ -2,7 +2,6 @@
  * Debian packages of a plan: what is missing comes in one transaction before anything else changes, what labctl
  * installed and nobody needs goes at the very end. The machine keeps the record of which is which.
  */
-import { performance } from "node:perf_hooks";
 import { failure, type Result, success } from "../../diagnostics.ts";
 import type { PushPlan } from "../plan.ts";
 import type { OnPushEvent } from "../push-event.ts";

@@ -122,14 +122,20 @@ for (const { name, text } of outputs) {
 }
 writeFileSync(join(draft, "package.json"), '{ "type": "commonjs" }\n');
 chmodSync(join(draft, "labctl.cjs"), 0o755);
+const former = `${draft}.former`;
 try {
-  rmSync(dist, { recursive: true, force: true });
+  // Removing takes long enough for somebody to meet nothing; two renames do not.
+  if (existsSync(dist)) renameSync(dist, former);
   renameSync(draft, dist);
 } catch (error) {
   rmSync(draft, { recursive: true, force: true });
-  // Another bundling of the same sources, at the same moment, was quicker.
+  // Another bundling of the same sources, at the same moment, was quicker, or is between its two renames.
+  for (let i = 0; i < 20 && !existsSync(join(dist, "labctl.cjs")); i++)
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
   if (!existsSync(join(dist, "labctl.cjs"))) throw error;
 }
+
+rmSync(former, { recursive: true, force: true });
 
 // npm links the commands of dependencies, not of the package itself; `npx labctl` in a clone looks here.
 const bin = join(root, "node_modules/.bin");

@@ -1,7 +1,11 @@
 /** What `lab.ini`, `machine.ini` and `layer.ini` are refused for: the whole answer of the real program. */
 import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import test from "node:test";
 import { oneMachine, refuses, scenario } from "../scenario.ts";
+
+const SHIPPED_LAYERS = readdirSync(join(import.meta.dirname, "../../layers")).sort();
 
 test("an unknown layer is refused with the nearest name", () => {
   refuses(
@@ -130,7 +134,7 @@ test("a setting outside of sections, one set twice, and a line that is none", ()
       "  help: write it as `[name]` on a line of its own",
       "error[unknown-layer] machines/m/machine.ini:2:1: there is no layer `a`, wanted by machines/m",
       "  looked in: layers/a/ and the built-in layers",
-      "  help: known: base, proxy, web",
+      `  help: known: ${SHIPPED_LAYERS.join(", ")}`,
     ].join("\n"),
   );
 });

@@ -30,12 +30,12 @@ export function readMachineFacts(
   const { root } = project;
   const facts = readFacts(root, machines, args, disk);
   const problems: Diagnostic[] = facts.ok ? [] : [...facts.problems];
-  const ids = readIds(root, project.machines, disk, problems);
-  problems.push(...checkIds(ids));
-  const known = problems.length;
+  const known = readKnown(root, project.machines, disk, problems);
+  problems.push(...checkIds(new Map([...known].flatMap(([name, { id }]) => (id ? [[name, id]] : [])))));
+  const found = problems.length;
   const text = readText(root, LEDGER_FILE, disk, problems);
   // What a file that can't be read does not have is no second problem.
-  const isRead = problems.length === known;
+  const isRead = problems.length === found;
   const ledger = readLedger(text);
   const reserved = readReserved(project.reserved, problems);
   if (!ledger.ok) problems.push(...ledger.problems);
@@ -45,7 +45,7 @@ export function readMachineFacts(
     ...reserved.map((r) => formatCidr(r.prefix)),
     ...ledger.value.flatMap((a) => (a.ipv4 ? [formatCidr(a.ipv4)] : [])),
   ].sort();
-  const fleet = project.machines.map((m) => memberFact(m, ids.get(m.name), ledger.value));
+  const fleet = project.machines.map((m) => memberFact(m, known.get(m.name) ?? {}, ledger.value));
   const out = new Map<MachineName, MachineFacts>();
   for (const machine of machines) {
     const own = facts.value.get(machine.name);
@@ -91,29 +91,38 @@ function networkFact({ ipv4, subnet }: Allocation, id: MachineId | undefined) {
 }
 
 /** One machine as the others' templates see it. */
-function memberFact({ name, host, tags }: Machine, id: MachineId | undefined, ledger: Ledger): FactValue {
+function memberFact({ name, host, tags, layers }: Machine, known: Known, ledger: Ledger): FactValue {
+  const { id, wireguardKey } = known;
   const networks = ledger
     .filter((a) => a.machine === name)
     .map((a) => ({ name: a.network, ...networkFact(a, id) }));
   const own = id
     ? { ipv6: formatCidr(ulaPrefix(id)), address6: formatAddress(ulaAddress(id, SUBNETS.machine[0])) }
     : {};
-  return { name, host, tags: [...tags], ...own, networks };
+  const key = wireguardKey ? { wireguardKey } : {};
+  return { name, host, tags: [...tags], layers: layers.map((l) => l.name), ...own, ...key, networks };
 }
 
-/** Ids of all machines that were probed, whether they are built now or not: two that are one show only together. */
-function readIds(
+/** What the others need of a machine's probed facts. */
+interface Known {
+  readonly id?: MachineId;
+  readonly wireguardKey?: string;
+}
+
+/** Of all machines that were probed, whether they are built now or not: two that are one show only together. */
+function readKnown(
   root: AbsPath,
   machines: readonly Machine[],
   disk: FactDisk,
   problems: Diagnostic[],
-): Map<string, MachineId> {
-  const out = new Map<string, MachineId>();
+): Map<string, Known> {
+  const out = new Map<string, Known>();
   for (const { name } of machines) {
     // What a broken file has is said where its facts are read.
     const text = readText(root, `facts/probed/${name}.json`, disk, problems);
     const id = parseMachineId(/"HOST_MACHINE_ID":\s*"([0-9a-f]+)"/.exec(text ?? "")?.[1] ?? "");
-    if (id) out.set(name, id);
+    const wireguardKey = /"HOST_WIREGUARD_KEY":\s*"([A-Za-z0-9+/]{43}=)"/.exec(text ?? "")?.[1];
+    out.set(name, { ...(id ? { id } : {}), ...(wireguardKey ? { wireguardKey } : {}) });
   }
   return out;
 }

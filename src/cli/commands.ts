@@ -365,6 +365,14 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => import("./ip/ip.ts"),
   },
   {
+    name: "wireguard",
+    args: "add|remove <client> <machine> | list",
+    summary: "let devices on the road connect to a machine that has the layer wireguard; push carries it out",
+    arity: [1, 3],
+    options: [{ name: "qr", kind: "flag", help: "add: as a QR code too" }, fact, dryRun, json],
+    load: () => import("./wireguard.ts"),
+  },
+  {
     name: "secret",
     args: "init | add|edit|rotate|show|readers <secret> | list | rekey",
     summary: "keep secrets encrypted in the repository, and say who can read them; push delivers them",

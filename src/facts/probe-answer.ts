@@ -100,6 +100,8 @@ const READERS: Readonly<Record<string, LineReader>> = {
     path.startsWith("/") && /^[a-z0-9_.-]{1,32}$/.test(type) && /^\d*$/.test(sizeKib) && /^\d*$/.test(freeKib)
       ? { many: ["HOST_FILE_SYSTEMS", { path, type, source, sizeBytes: Number(sizeKib) * 1024 }] }
       : undefined,
+  // 32 bytes: the last digit stands for four bits of them.
+  "wireguard-key": text("HOST_WIREGUARD_KEY", /^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/),
   link: ([name = "", index = "", kind = "", mac = "", state = "", mtu = ""]) =>
     INTERFACE.test(name) &&
     NUMBER.test(index) &&

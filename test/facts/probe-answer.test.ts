@@ -16,6 +16,7 @@ const GOOD = [
   "link\teth0\t2\tphysical\t02:00:00:00:00:01\tup\t1500",
   "address\teth0\tinet\t10.0.0.2/24",
   "route\tdefault via 10.0.0.1 dev eth0",
+  "wireguard-key\toAacuKLCkBGc1UezVt67SOcKPLJCFPoAUWJF/4cOYW8=",
   "gpu\t0000:01:00.0\t0x10de\t0x2204",
   "package\tnginx-light\t1.26.3-3",
   "end",
@@ -49,6 +50,7 @@ test("a whole answer becomes facts whose names begin with HOST_", () => {
     HOST_OS_VERSION: "13",
     HOST_PACKAGES: { "nginx-light": "1.26.3-3" },
     HOST_ROUTES: ["default via 10.0.0.1 dev eth0"],
+    HOST_WIREGUARD_KEY: "oAacuKLCkBGc1UezVt67SOcKPLJCFPoAUWJF/4cOYW8=",
   });
 });
 
@@ -56,6 +58,8 @@ const replaced = (line: string, by: string): string => GOOD.replace(line, by);
 
 for (const [what, text] of [
   ["nothing", ""],
+  ["a WireGuard key that says more", replaced("4cOYW8=", "4cOYW8= x")],
+  ["a WireGuard key of 33 bytes", replaced("4cOYW8=", "4cOYW8AA")],
   ["a login banner", `Welcome to gw\n${GOOD}`],
   ["an answer cut short", GOOD.slice(0, -6)],
   ["an answer of another version", replaced("labctl-facts\t1", "labctl-facts\t2")],

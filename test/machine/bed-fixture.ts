@@ -13,7 +13,16 @@ import type { Machine } from "../../src/twin/machine.ts";
 import { isInNamespaces, runInNamespaces } from "../../src/twin/namespace.ts";
 
 /** Packages that tests need in the machines, besides the base set. */
-const TEST_PACKAGES: readonly string[] = ["nginx-light", "curl", "nodejs", "dnsmasq-base", "busybox", "udev"];
+const TEST_PACKAGES: readonly string[] = [
+  "nginx-light",
+  "curl",
+  "nodejs",
+  "dnsmasq-base",
+  "busybox",
+  "udev",
+  "wireguard-tools",
+  "wireguard-go",
+];
 
 /** The value, or an Error with every problem's printed form: in a test, an expected failure is not expected. */
 export function unwrap<T>(result: Result<T>): T {

@@ -75,6 +75,9 @@ if command -v ip >/dev/null; then
   { ip -4 route show; ip -6 route show; } 2>/dev/null | while read -r line; do say route "$line"; done
 fi
 
+# The public half of a key pair that the layer wireguard makes on the machine.
+if [ -r /var/lib/local/wireguard/public.key ]; then say wireguard-key "$(first_line /var/lib/local/wireguard/public.key)"; fi
+
 # Display controllers have PCI class 03.
 for device in /sys/bus/pci/devices/*; do
   case $(first_line "$device/class") in

@@ -191,7 +191,8 @@ function rulesText(network: string, lease: Lease, mode: Shape["mode"]): string {
   if (mode !== "nat") return noRules(network);
   const four = lease.get("IP4_PREFIX");
   const rules = [
-    ...(four ? [`ip saddr ${four} oifname != "${network}" counter masquerade`] : []),
+    // What leaves through the layer wireguard keeps its address, which is how its peers know it.
+    ...(four ? [`ip saddr ${four} oifname != { "${network}", "wg0" } counter masquerade`] : []),
     `ip6 saddr ${value(lease, "IP6_PREFIX")} ip6 daddr != fc00::/7 oifname != "${network}" counter masquerade`,
   ];
   return [

@@ -21,6 +21,7 @@ const DROP_INS = "/usr/local/etc/network";
 
 /** networkd makes a link in some 30 ms. */
 const LINK_PATIENCE_MS = 10_000;
+const LATE_LINK_MS = 1_000;
 const LINK_LOOK_MS = 20;
 const RELOAD_PAUSE_MS = 50;
 
@@ -92,7 +93,11 @@ function down(network: string): void {
     rmSync(file, { force: true });
   // Else networkd would make the link again; it gives the uplink back what it has otherwise.
   if (reload) reloadNetworkd();
-  if (existsSync(`/sys/class/net/${network}/bridge`)) run("ip", ["link", "delete", network]);
+  const isThere = (): boolean => existsSync(`/sys/class/net/${network}/bridge`);
+  // A start that was cut short has asked networkd for the link, which then comes after all.
+  const deadline = Date.now() + LATE_LINK_MS;
+  while (reload && !isThere() && Date.now() < deadline) pause(LINK_LOOK_MS);
+  if (isThere()) run("ip", ["link", "delete", network]);
 }
 
 /** networkd refuses to reload while it reloads, and other networks come and go at the same time. */

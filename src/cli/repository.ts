@@ -15,7 +15,7 @@ export async function gitState(root: AbsPath): Promise<{ commit?: string; dirty?
 
 /**
  * The same for every clone: the name that lab.ini gives, else the first commit. Undefined: there is neither, or only a
- * part of the history, as in a shallow clone. Why not the folder: docs/decisions/0024-repository-identity.md.
+ * part of the history, as in a shallow clone. Why not the folder: docs/decisions/0016-repository-identity.md.
  */
 export async function repositoryIdentity(
   root: AbsPath,

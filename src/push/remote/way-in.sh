@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # The remote program, part 9: the way in. While a generation waits for its confirmation, .labctl/way-in holds what a
-# login needs and a push can break beside the tree; the way back puts it right. docs/decisions/0011 says what and why.
+# login needs and a push can break beside the tree; the way back puts it right. docs/decisions/0015 says what and why.
 # Must not know how a generation is taken back.
 #
 # way-in/generation   the generation that waits

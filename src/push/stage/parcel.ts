@@ -11,7 +11,7 @@ import { type AbsPath, hasControlCharacter } from "../../paths.ts";
 import { describe } from "../problems.ts";
 import type { FileChange } from "../tree-diff.ts";
 
-/** Beyond either, rsync's deltas are worth its start (docs/decisions/0021-small-change-sets-as-one-stream.md). */
+/** Beyond either, rsync's deltas are worth its start (docs/decisions/0014-small-change-sets-as-one-stream.md). */
 const MAX_FILES = 200;
 const MAX_BYTES = 256 * 1024;
 

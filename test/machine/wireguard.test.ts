@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import test from "node:test";
 import type { Machine } from "../../src/twin/machine.ts";
-import { enterNamespaces, sharedBed } from "./bed-fixture.ts";
+import { enterNamespaces, sharedBed, unwrap } from "./bed-fixture.ts";
 import { bootMachine, inside, type Lab, labFor } from "./push-fixture.ts";
 
 await enterNamespaces(import.meta.url);
@@ -191,6 +191,40 @@ test("wireguard-go that dies comes back with its peers", async (t) => {
     "for i in $(seq 100); do /usr/local/lib/labctl/check.d/wireguard >/dev/null && exit; sleep 0.1; done; exit 1",
   );
   assert.equal(await reaches(machines.b, addresses.a), "yes\n");
+});
+
+test("after a boot the link is back, under the same key", async (t) => {
+  const { machines, addresses } = await theFleet();
+  const key = await inside(machines.b, "cat /var/lib/local/wireguard/public.key");
+  const startedAt = performance.now();
+  unwrap(await machines.b.restart());
+  await inside(
+    machines.b,
+    "for i in $(seq 300); do systemctl is-active -q wireguard && break; sleep 0.1; done; /usr/local/lib/labctl/check.d/wireguard",
+  );
+  t.diagnostic(`back ${Math.round(performance.now() - startedAt)} ms after the boot began`);
+  assert.equal(await inside(machines.b, "wg show wg0 public-key"), key);
+  assert.equal(await reaches(machines.b, addresses.a), "yes\n");
+});
+
+test("a name that nobody knows costs no other peer anything, and is asked for again", async () => {
+  const { lab, machines, addresses } = await theFleet();
+  const own = { ...JSON.parse(lab.read("facts/all.json")).WIREGUARD_ENDPOINTS, a: "later.test:51820" };
+  lab.write({ "facts/c.json": JSON.stringify({ WIREGUARD_ENDPOINTS: own }) });
+  await lab.expect(0, ["push", "c"]);
+  assert.equal(await reaches(machines.c, addresses.b), "yes\n");
+  assert.match(
+    await inside(machines.c, "journalctl -o cat -u wireguard"),
+    /nobody knows the address of later\.test; it is asked for again every two minutes/,
+  );
+  await inside(
+    machines.c,
+    `systemctl is-active wireguard-names.timer; echo 203.0.113.9 later.test >>/etc/hosts; systemctl start wireguard-names
+     wg show wg0 endpoints | grep -F 203.0.113.9:51820; sed -i /later.test/d /etc/hosts`,
+  );
+  lab.remove("facts/c.json");
+  await lab.expect(0, ["push", "c"]);
+  assert.equal(await reaches(machines.c, addresses.a), "yes\n");
 });
 
 test("a machine that loses the layer is locked out by the push to the others", async () => {

@@ -26,6 +26,19 @@ export function wordBroken(
         message: `the change filled ${TREE_ROOT} ${on}`,
         help: "see what of the change writes there; state belongs in /var/lib/local",
       };
+    case "rules-refused":
+      return {
+        message: `nft refuses the new rules of the firewall ${on}: ${detail}`,
+        help: "correct the file in the layer; `labctl verify` finds most of these without the machine",
+      };
+    case "access-cut": {
+      // `ADDRESS PORT`
+      const [address = "", port = ""] = detail.split(" ");
+      return {
+        message: `the new rules of the firewall would cut you off: ${address} would not reach port ${port} ${on}`,
+        help: `let ${address} in to port ${port}, or push with --no-confirm if that is meant`,
+      };
+    }
     case "route-lost":
       return {
         message: `the change took the default route (${detail}) away ${on}`,

@@ -64,6 +64,14 @@ verb_commit() {
     abort "$stage"
   fi
   step prepare
+  if ((CONFIRM > 0)) && ! prove_access "$stage" 2>"$stage/errors"; then
+    [[ -z $SAVING ]] || wait "$SAVING"
+    [[ -z $arming ]] || wait "$arming"
+    disarm_undo
+    drop_unborn "$NEW_N"
+    [[ ! -s $stage/errors ]] || report_failure commit-refused "$stage/errors"
+    finish failed-unchanged 1
+  fi
   if [[ -n $arming ]]; then
     wait "$arming" || abort "$stage" confirm-not-armed
     if ! wait "$SAVING"; then

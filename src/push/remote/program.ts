@@ -27,6 +27,7 @@ const ALL = [
   "way-in",
   "undo",
   "parcel",
+  "access",
   "commit",
   "generations",
   "main",

@@ -15,6 +15,8 @@ const CONFIG = "/usr/local/etc/network/networks.json";
 const LEASES = "/run/local/ip";
 const NETWORKD = "/run/systemd/network";
 const RUN = "/run/local/bridge";
+/** What the layer firewall includes at each load: which links are networks of the machine. */
+const FIREWALL_RUN = "/run/local/firewall";
 const DHCP_RUN = "/run/local/bridge-dhcp";
 /** Files of other layers for the guests' DHCP and DNS: etc/network/NETWORK.d/*.conf, in dnsmasq's format. */
 const DROP_INS = "/usr/local/etc/network";
@@ -74,12 +76,15 @@ function up(network: string): void {
   if (mode === "bridge" && uplink !== undefined)
     files.set(uplinkFile(network), `[Match]\nName=${uplink}\n\n[Network]\nBridge=${network}\nLinkLocalAddressing=no\n`);
   if (isOurs) files.set(dnsmasqFile(network), dnsmasqText(network, lease, config, mtu));
+  if (isOurs) files.set(firewallFile(network), firewallText(network));
   files.set(join(RUN, `${network}.env`), envText(mode, uplink, mtu));
 
   const changed = [...files].filter(([file, text]) => put(file, text)).map(([file]) => file);
   if (changed.some((file) => file.startsWith(NETWORKD))) reloadNetworkd();
   if (hasLink) awaitLink(network, isOurs ? lease : undefined);
   run("nft", ["-f", "-"], isOurs ? rulesText(network, lease, mode) : noRules(network));
+  // A reload of the firewall reads the file; what is loaded already has to hear of it.
+  if (isOurs && hasFirewall()) run("nft", ["-f", firewallFile(network)]);
   // dnsmasq reads its file at its start only. Not waited for: it is ordered after this very unit.
   if (changed.includes(dnsmasqFile(network)))
     run("systemctl", ["--no-block", "try-restart", `bridge-dhcp@${network}.service`]);
@@ -87,6 +92,9 @@ function up(network: string): void {
 
 function down(network: string): void {
   run("nft", ["-f", "-"], noRules(network));
+  const isKnown = existsSync(firewallFile(network));
+  rmSync(firewallFile(network), { force: true });
+  if (isKnown && hasFirewall()) run("nft", ["-f", "-"], `${firewallText(network)}${leaveFirewall(network)}`);
   const files = ["netdev", "network"].map((kind) => join(NETWORKD, `50-${network}.${kind}`));
   const reload = [...files, uplinkFile(network)].some((file) => existsSync(file));
   for (const file of [...files, uplinkFile(network), dnsmasqFile(network), join(RUN, `${network}.env`)])
@@ -210,6 +218,33 @@ function rulesText(network: string, lease: Lease, mode: Shape["mode"]): string {
     "}",
     "",
   ].join("\n");
+}
+
+/** The sets are the layer firewall's; to declare them again is to add to them. Guests of one network may talk. */
+function firewallText(network: string): string {
+  return [
+    "table inet labctl {",
+    `  set internal_ifs {\n    type ifname\n    elements = { "${network}" }\n  }`,
+    `  set linked_ifs {\n    type ifname . ifname\n    elements = { "${network}" . "${network}" }\n  }`,
+    "}",
+    "",
+  ].join("\n");
+}
+
+function leaveFirewall(network: string): string {
+  return [
+    `delete element inet labctl internal_ifs { "${network}" }`,
+    `delete element inet labctl linked_ifs { "${network}" . "${network}" }`,
+    "",
+  ].join("\n");
+}
+
+function hasFirewall(): boolean {
+  return spawnSync("nft", ["list", "set", "inet", "labctl", "internal_ifs"]).status === 0;
+}
+
+function firewallFile(network: string): string {
+  return join(FIREWALL_RUN, `${network}.nft`);
 }
 
 /** Until networkd made the link and gave it its addresses: whoever comes after this may bind to them. */

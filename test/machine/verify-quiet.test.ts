@@ -117,7 +117,10 @@ test("a file that was only touched is a note; the units that read it are another
 test("a push that did not end, records that are damaged, a push at work: each is told as that", async () => {
   const { lab, machine } = await theMachine();
   const state = "cd /usr/local/.labctl;";
-  await inside(machine, `${state} printf 'boot\\tx\\nunit\\treload\\tnginx.service\\n' >pending`);
+  await inside(
+    machine,
+    `${state} printf 'boot\\t%s\\nunit\\treload\\tnginx.service\\n' "$(cat /proc/sys/kernel/random/boot_id)" >pending`,
+  );
   assert.deepEqual((await verify(lab, 2)).found, ["pending"]);
   await lab.expect(0, ["push", "demo", "--no-confirm"]);
   assert.deepEqual((await verify(lab, 0)).found, []);

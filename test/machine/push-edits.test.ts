@@ -270,6 +270,7 @@ const EDITS: readonly Edit[] = [
       lab.edit("machines/demo/machine.ini", "opt/nginx/www/about.html = mode 0640, group www-data\n", "");
     },
     files: [
+      "removed etc/nftables.d/50-web.nft",
       "removed lib/labctl/check.d/web",
       "removed lib/systemd/system/multi-user.target.wants/nginx.service",
       "removed lib/systemd/system/nginx.service.d/10-sandbox.conf",

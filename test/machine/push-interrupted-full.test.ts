@@ -111,8 +111,12 @@ touch /root/go; systemd-run --quiet --unit=filler bash /root/filler`,
   else {
     const again = await lab.run(["plan", "demo"]);
     assert.notEqual(again.code, 1, again.stderr);
-    assert.deepEqual(await liveContents(machine), tree, pushed.stderr);
-    assert.equal(await inside(machine, "cut -d' ' -f1 /usr/local/.labctl/generation"), generation);
+    const settled = await liveContents(machine);
+    const number = await inside(machine, "cut -d' ' -f1 /usr/local/.labctl/generation");
+    // Where even the way back found no room, the push says so, and the next contact goes to one end or the other.
+    const forward = /the machine is between two generations/.test(pushed.stderr) && settled.delete("etc/more");
+    assert.deepEqual(settled, tree, pushed.stderr);
+    assert.equal(Number(number), Number(generation) + (forward ? 1 : 0));
   }
   lab.remove("machines/demo/etc/more");
   await lab.run(["push", "demo", "--no-confirm"]);

@@ -114,7 +114,8 @@ touch /root/go; systemd-run --quiet --unit=filler bash /root/filler`,
     const settled = await liveContents(machine);
     const number = await inside(machine, "cut -d' ' -f1 /usr/local/.labctl/generation");
     // Where even the way back found no room, the push says so, and the next contact goes to one end or the other.
-    const forward = /the machine is between two generations/.test(pushed.stderr) && settled.delete("etc/more");
+    const forward =
+      /the machine is between two generations/.test(pushed.stderr) && settled.delete("etc/more");
     assert.deepEqual(settled, tree, pushed.stderr);
     assert.equal(Number(number), Number(generation) + (forward ? 1 : 0));
   }

@@ -23,6 +23,7 @@ export interface Rule {
 const RANKS: readonly (readonly string[])[] = [
   ["src"],
   ["src/facts", "src/units", "src/ipam", "src/project", "src/secrets"],
+  ["src/guests"],
   ["src/build"],
   ["src/push", "src/graph", "src/lint"],
   ["src/twin"],

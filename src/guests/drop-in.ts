@@ -1,0 +1,67 @@
+/**
+ * The drop-ins that make `container@NAME.service`, `vm@NAME.service` and `guest-root@NAME.service` those of one guest:
+ * what must run before it, and its limits. The build writes them for declared guests, a machine's program for others.
+ * Pure; must not know where they are written.
+ */
+import type { NetworkMode } from "../ipam/wish.ts";
+import type { UnitName } from "../paths.ts";
+import type { Guest } from "./guest.ts";
+
+/** Name of the file in the `UNIT.d` folders. */
+export const DROP_IN = "50-guest.conf";
+/** What starts guests at boot (systemd.special(7)). */
+export const AUTOSTART_FOLDER = "machines.target.wants";
+
+/** The unit that is the guest while it runs. Pure. */
+export function guestUnit(guest: Pick<Guest, "name" | "kind">): UnitName {
+  return `${guest.kind}@${guest.name}.service` as UnitName;
+}
+
+/** The unit that forks the guest's root from its image. Pure. */
+export function guestRootUnit(guest: Pick<Guest, "name">): UnitName {
+  return `guest-root@${guest.name}.service` as UnitName;
+}
+
+/**
+ * Text of `UNIT.d/50-guest.conf`. `mode` is that of the guest's network. `restartOn`: paths below /usr/local whose
+ * change a push answers with a restart of the guest; none for guests that no push knows. Pure.
+ */
+export function guestDropIn(
+  guest: Guest,
+  mode: NetworkMode | undefined = "nat",
+  restartOn: readonly string[] = [],
+): string {
+  const needs = [
+    `image@${guest.image}.service`,
+    guestRootUnit(guest),
+    // With `host` there is no link to wait for.
+    ...(guest.network === undefined || mode === "host" ? [] : [`bridge@${guest.network}.service`]),
+  ].join(" ");
+  const { cpu, memory, tasks, io } = guest.resources;
+  const lines = [
+    ...header(guest),
+    "[Unit]",
+    `Requires=${needs}`,
+    `After=${needs}`,
+    "",
+    "[Service]",
+    ...(cpu === undefined ? [] : [`CPUQuota=${cpu}`]),
+    ...(memory === undefined ? [] : [`MemoryMax=${memory}`]),
+    ...(tasks === undefined ? [] : [`TasksMax=${tasks}`]),
+    ...(io === undefined ? [] : [`IOWeight=${io}`]),
+    `TimeoutStartSec=${guest.readySeconds}s`,
+    `TimeoutStopSec=${guest.stopSeconds}s`,
+    ...(restartOn.length === 0 ? [] : ["", "[X-Labctl]", `RestartOn=${restartOn.join(" ")}`]),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+/** Text of `guest-root@NAME.service.d/50-guest.conf`. Pure. */
+export function guestRootDropIn(guest: Guest): string {
+  const image = `image@${guest.image}.service`;
+  return `${[...header(guest), "[Unit]", `Requires=${image}`, `After=${image}`].join("\n")}\n`;
+}
+
+function header(guest: Guest): string[] {
+  return [`# Follows from the definition of guest \`${guest.name}\`; edits are lost.`];
+}

@@ -192,7 +192,7 @@ declare -a BEGUN=()
 # apply N FAILED-BEFORE LINE...: everything in order; false at the first stage that failed.
 apply() {
   APPLY_N=$1
-  local failed_before=$2 line any=0 i
+  local failed_before=$2 line any=0 i applied_at
   local -a SELECTED=() checks=() begun=()
   shift 2
   (($# > 0)) || return 0
@@ -218,8 +218,9 @@ apply() {
     at "units-$line" || return 1
   done
   step applied
+  applied_at=${EPOCHREALTIME/./}
   run_checks "${checks[@]}" || any=1
-  settle "${begun[@]}" || any=1
+  settle "$applied_at" "${begun[@]}" || any=1
   none_failed "$failed_before" || any=1
   BEGUN=("${begun[@]}")
   step checks

@@ -86,9 +86,9 @@ run_check() {
     detail="exit status $status"
   fi
   printf '%s\t%s\t%s\n' "$verdict" "$REPLY" "$detail" >"$base.end"
-  for ((i = 0; i < 40; i++)); do
+  for ((i = 0; i < 200; i++)); do
     [[ ! -e $base.read ]] || break
-    sleep 0.05
+    sleep 0.01
   done
   printf '%s\n' "$verdict"
 }
@@ -107,11 +107,17 @@ cut_checks() { # FOLDER INDEX...
 }
 
 # A service that dies at once and that systemd restarts does not count as failed for a while. Its count of restarts,
-# which our own start set to 0, tells.
-settle() { # UNIT...
-  (($# > 0)) || return 0
-  sleep 0.15
-  none_restarting "$@"
+# which our own start set to 0, tells, once SETTLE_MS have passed since then.
+SETTLE_MS=150
+settle() { # SINCE-MICROSECONDS UNIT...
+  local rest
+  (($# > 1)) || return 0
+  milliseconds_since "$1"
+  if ((REPLY < SETTLE_MS)); then
+    printf -v rest '0.%03d' "$((SETTLE_MS - REPLY))"
+    sleep "$rest"
+  fi
+  none_restarting "${@:2}"
 }
 
 none_restarting() { # UNIT...

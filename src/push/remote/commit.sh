@@ -54,8 +54,11 @@ verb_commit() {
   local failed_before fd_failed arming=''
   exec {fd_failed}< <(failed_units)
   if ((CONFIRM > 0)); then
-    save_way_in "$NEW_N" &
-    SAVING=$!
+    drop_way_in
+    if runs_something; then
+      save_way_in "$NEW_N" &
+      SAVING=$!
+    fi
     arm_undo "$NEW_N" "$CONFIRM" &
     arming=$!
   fi
@@ -74,7 +77,7 @@ verb_commit() {
   fi
   if [[ -n $arming ]]; then
     wait "$arming" || abort "$stage" confirm-not-armed
-    if ! wait "$SAVING"; then
+    if [[ -n $SAVING ]] && ! wait "$SAVING"; then
       printf 'the way in could not be saved
 ' >"$stage/errors"
       abort "$stage" confirm-not-armed
@@ -108,6 +111,13 @@ verb_commit() {
     finish unconfirmed 0
   fi
   finish ok 0
+}
+
+# False: nothing but checks follows the files, so that the old files are the whole way back.
+runs_something() {
+  local line
+  for line in "${APPLY[@]}"; do [[ $line == check"$TAB"* ]] || return 0; done
+  return 1
 }
 
 # What an interrupted push left undone becomes a part of this one, which knows nothing of it: units that it does not

@@ -21,10 +21,11 @@ drop_way_in() { [[ ! -e $WAY_IN ]] || rm -rf -- "$WAY_IN"; }
 # save_way_in N: before anything live changes. Beside `prepare`, so that it costs no time of its own.
 save_way_in() {
   local user home path users='root'
-  local -a there=()
-  drop_way_in
+  local -a there=() asking=()
   watches_way_in || return 0
   mkdir -m 0700 -- "$WAY_IN" "$WAY_IN/files" && printf '%s\n' "$1" >"$WAY_IN/generation" || return 1
+  # First what takes its time, and alone needs no processor.
+  ask_names
   [[ -z ${SUDO_USER-} || $SUDO_USER == root ]] || users+=" $SUDO_USER"
   {
     printf '%s\n' "${WATCHED_FILES[@]}"
@@ -40,11 +41,11 @@ save_way_in() {
   for path in passwd shadow; do grep -E "^(${users// /|}):" "/etc/$path" >"$WAY_IN/$path"; done
   network_lines >"$WAY_IN/network"
   if type -P nft >/dev/null; then
-    nft -s -t list ruleset >"$WAY_IN/tables"
     nft list ruleset >"$WAY_IN/ruleset"
+    if [[ -s $WAY_IN/ruleset ]]; then nft -s -t list ruleset; fi >"$WAY_IN/tables"
   fi
   active_units >"$WAY_IN/units"
-  save_names
+  wait "${asking[@]}"
   return 0
 } 2>/dev/null
 
@@ -86,24 +87,21 @@ network_lines() {
   done
 }
 
-# save_names: of the package sources' hosts, those that the resolver knows now; waits a second for it at most.
-save_names() {
-  local name i
-  local -a names=()
-  mapfile -t names < <(grep -rhoE '^[^#]*https?://[A-Za-z0-9.-]+' /etc/apt/sources.list /etc/apt/sources.list.d 2>/dev/null |
-    sed -E 's,.*://,,' | sort -u | head -n 2)
-  for name in "${names[@]}"; do
+# ask_names: adds to `asking` processes that write to names those of two of the package sources' hosts which the resolver
+# knows within a second.
+ask_names() {
+  local line name known=' '
+  while IFS= read -r line; do
+    name=${line##*://}
+    [[ $known != *" $name "* ]] || continue
+    known+="$name "
     (
       exec 9>&- </dev/null >/dev/null 2>&1
-      if timeout 3 getent ahosts -- "$name"; then printf '%s\n' "$name" >>"$WAY_IN/names"; fi
-      : >"$WAY_IN/asked-$name"
+      if timeout 1 getent ahosts -- "$name"; then printf '%s\n' "$name" >>"$WAY_IN/names"; fi
     ) &
-  done
-  for ((i = 0; i < 20; i++)); do
-    for name in "${names[@]}"; do [[ -e $WAY_IN/asked-$name ]] || break; done
-    [[ -n ${names[*]} && ! -e $WAY_IN/asked-$name ]] || return 0
-    sleep 0.05
-  done
+    asking+=("$!")
+    ((${#asking[@]} < 2)) || break
+  done < <(grep -rhoE '^[^#]*https?://[A-Za-z0-9.-]+' /etc/apt/sources.list /etc/apt/sources.list.d 2>/dev/null)
 }
 
 # still_works: what worked before the commit works now: room, a default route, names. False with a problem for each that

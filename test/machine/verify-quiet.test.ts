@@ -15,7 +15,8 @@ const bind = "BindReadOnlyPaths=/usr/local/etc/q/conf:/srv/conf";
 /** Units that are awkward to look into. */
 const UNITS: Readonly<Record<string, string>> = {
   "own-root": `ExecStart=+/usr/bin/sleep infinity\n${bind}`,
-  "own-pids": `ExecStart=/usr/bin/unshare --pid --fork --mount-proc /usr/bin/sleep infinity\n${bind}`,
+  // The first process of its PID namespace ignores SIGTERM.
+  "own-pids": `ExecStart=/usr/bin/unshare --pid --fork --mount-proc /usr/bin/sleep infinity\nKillSignal=SIGKILL\n${bind}`,
   "no-main": `Type=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sh -c '/usr/bin/sleep infinity &'\n${bind}`,
   "by-link": "ExecStart=/usr/bin/sleep infinity\nBindReadOnlyPaths=/usr/local/etc/q/conf:/srv/link/conf",
   blank: `ExecStart=/usr/bin/sleep infinity\nBindReadOnlyPaths=-/usr/local/etc/q/none:/srv/none "/usr/local/etc/q/a b":"/srv/a b"\n${bind}`,

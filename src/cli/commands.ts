@@ -2,16 +2,27 @@
  * The table of commands: one source for parsing, help and completion. Data only; must load nothing, because every
  * start of labctl loads it.
  */
-
-export interface OptionSpec {
-  readonly name: string;
-  readonly short?: string;
-  /** `flag` takes no value; `list` may be given several times. */
-  readonly kind: "flag" | "value" | "list";
-  /** Placeholder in help, for `value` and `list`. */
-  readonly placeholder?: string;
-  readonly help: string;
-}
+import {
+  acceptNew,
+  confirmSeconds,
+  diff,
+  dryRun,
+  fact,
+  jobs,
+  json,
+  limit,
+  message,
+  noConfirm,
+  type OptionSpec,
+  output,
+  prunePackages,
+  quiet,
+  remote,
+  sshClient,
+  sshConfig,
+  takeOver,
+  timeout,
+} from "./command-options.ts";
 
 export interface CommandSpec {
   readonly name: string;
@@ -40,113 +51,6 @@ export interface ParsedArguments {
 
 /** Returns the exit code. */
 export type CommandRun = (args: ParsedArguments) => Promise<number>;
-
-const json: OptionSpec = { name: "json", kind: "flag", help: "one JSON document on standard output" };
-const quiet: OptionSpec = { name: "quiet", short: "q", kind: "flag", help: "print problems only" };
-const fact: OptionSpec = {
-  name: "fact",
-  kind: "list",
-  placeholder: "K=V",
-  help: "set a fact for this run, above all files",
-};
-const acceptNew: OptionSpec = {
-  name: "accept-new",
-  kind: "flag",
-  help: "accept and remember a host key that is not known yet; a changed one is refused all the same",
-};
-const sshConfig: OptionSpec = {
-  name: "ssh-config",
-  kind: "value",
-  placeholder: "FILE",
-  help: "use this instead of ~/.ssh/config",
-};
-const timeout: OptionSpec = {
-  name: "timeout",
-  kind: "value",
-  placeholder: "SECONDS",
-  help: "give up on connecting after so long (default 10)",
-};
-const takeOver: OptionSpec = {
-  name: "take-over",
-  kind: "flag",
-  help: "replace files on the machine that labctl did not make, and another machine's tree",
-};
-const output: OptionSpec = {
-  name: "output",
-  short: "o",
-  kind: "value",
-  placeholder: "FILE",
-  help: "save the plan for `push --plan FILE`",
-};
-const prunePackages: OptionSpec = {
-  name: "prune-packages",
-  kind: "flag",
-  help: "remove the packages that labctl itself installed and no layer asks for any longer",
-};
-const noConfirm: OptionSpec = {
-  name: "no-confirm",
-  kind: "flag",
-  help: "do not arm the timer that undoes everything unless a fresh connection confirms",
-};
-const confirmSeconds: OptionSpec = {
-  name: "confirm-seconds",
-  kind: "value",
-  placeholder: "N",
-  help: "a machine that can't be reached afresh takes the change back after so long (default 60)",
-};
-const dryRun: OptionSpec = {
-  name: "dry-run",
-  short: "n",
-  kind: "flag",
-  help: "say what would happen, and stop",
-};
-const jobs: OptionSpec = {
-  name: "jobs",
-  short: "j",
-  kind: "value",
-  placeholder: "N",
-  help: "so many machines at once (default 25)",
-};
-const limit: OptionSpec = {
-  name: "limit",
-  short: "l",
-  kind: "list",
-  placeholder: "PATTERN",
-  help: "of the machines named, or of all, only those that match; `!PATTERN`: not those",
-};
-const message: OptionSpec = {
-  name: "message",
-  short: "m",
-  kind: "value",
-  placeholder: "TEXT",
-  help: "why, kept with the generation",
-};
-const diff: OptionSpec = {
-  name: "diff",
-  short: "D",
-  kind: "flag",
-  help: "show contents of changed files against what the machine really has; secrets as hashes",
-};
-const sshClient: OptionSpec = {
-  name: "ssh",
-  kind: "value",
-  placeholder: "CLIENT",
-  help: "builtin or openssh: what opens connections (default: machine.ini's, else builtin)",
-};
-const remote: readonly OptionSpec[] = [acceptNew, sshConfig, sshClient, timeout];
-
-/** Options that every command takes. */
-export const GLOBAL_OPTIONS: readonly OptionSpec[] = [
-  {
-    name: "directory",
-    short: "C",
-    kind: "value",
-    placeholder: "DIR",
-    help: "start looking for lab.ini in DIR",
-  },
-  { name: "help", short: "h", kind: "flag", help: "show help" },
-  { name: "debug", kind: "flag", help: "show the stack of an internal error" },
-];
 
 export const COMMANDS: readonly CommandSpec[] = [
   {
@@ -335,10 +239,19 @@ export const COMMANDS: readonly CommandSpec[] = [
   },
   {
     name: "graph",
-    args: "<machine>",
-    summary: "draw how layers, files and units hang together, as SVG or DOT on standard output; offline",
-    arity: [1, 1],
-    options: [{ name: "dot", kind: "flag", help: "DOT for Graphviz instead of SVG" }, fact, json],
+    args: "[machine…]",
+    summary: "draw a machine's layers, files and units, or the fleet's network, as SVG or DOT; offline",
+    arity: [0, Number.POSITIVE_INFINITY],
+    options: [
+      {
+        name: "network",
+        kind: "flag",
+        help: "draw links, prefixes and names of all machines, or of those named",
+      },
+      { name: "dot", kind: "flag", help: "DOT for Graphviz instead of SVG" },
+      fact,
+      json,
+    ],
     load: () => import("./graph.ts"),
   },
   {

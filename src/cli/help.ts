@@ -2,7 +2,8 @@
 import { writeSync } from "node:fs";
 import { Command, Option } from "commander";
 import { suggestion } from "../suggestion.ts";
-import { COMMANDS, type CommandSpec, GLOBAL_OPTIONS, type OptionSpec } from "./commands.ts";
+import { GLOBAL_OPTIONS, type OptionSpec } from "./command-options.ts";
+import { COMMANDS, type CommandSpec } from "./commands.ts";
 import { EXIT } from "./exit.ts";
 
 /** Prints help for one command, or the overview; returns `code`. */

@@ -5,13 +5,8 @@
 import { writeSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { keepCompiledCode } from "./code-cache.ts";
-import {
-  COMMANDS,
-  type CommandSpec,
-  GLOBAL_OPTIONS,
-  type OptionSpec,
-  type ParsedArguments,
-} from "./commands.ts";
+import { GLOBAL_OPTIONS, type OptionSpec } from "./command-options.ts";
+import { COMMANDS, type CommandSpec, type ParsedArguments } from "./commands.ts";
 import { EXIT } from "./exit.ts";
 
 /** Filled in when the program is bundled. */

@@ -4,27 +4,29 @@ import type { TreeGraph } from "./tree-graph.ts";
 /** One digraph, left to right; layers and units are boxes, files plain text. Pure. */
 export function graphDot(graph: TreeGraph): string {
   const out = [
-    `digraph ${quote(graph.machine)} {`,
+    `digraph ${quoteDot(graph.machine)} {`,
     "  rankdir=LR;",
     '  node [fontname="sans-serif", fontsize=10];',
     "  edge [fontsize=8];",
   ];
   for (const layer of graph.layers)
     out.push(
-      `  ${quote(`layer:${layer}`)} [label=${quote(layerLabel(graph, layer))}, shape=box, style=filled, fillcolor="#dbeafe"];`,
+      `  ${quoteDot(`layer:${layer}`)} [label=${quoteDot(layerLabel(graph, layer))}, shape=box, style=filled, fillcolor="#dbeafe"];`,
     );
   for (const file of graph.files) {
-    out.push(`  ${quote(`file:${file.path}`)} [label=${quote(file.path)}, shape=plaintext];`);
+    out.push(`  ${quoteDot(`file:${file.path}`)} [label=${quoteDot(file.path)}, shape=plaintext];`);
     out.push(
-      `  ${quote(`layer:${file.layer}`)} -> ${quote(`file:${file.path}`)}${file.template ? " [label=template]" : ""};`,
+      `  ${quoteDot(`layer:${file.layer}`)} -> ${quoteDot(`file:${file.path}`)}${file.template ? " [label=template]" : ""};`,
     );
   }
   for (const unit of graph.units)
     out.push(
-      `  ${quote(`unit:${unit}`)} [label=${quote(unit)}, shape=box, style="filled,rounded", fillcolor="#dcfce7"];`,
+      `  ${quoteDot(`unit:${unit}`)} [label=${quoteDot(unit)}, shape=box, style="filled,rounded", fillcolor="#dcfce7"];`,
     );
   for (const edge of graph.edges)
-    out.push(`  ${quote(`file:${edge.file}`)} -> ${quote(`unit:${edge.unit}`)} [label=${quote(edge.kind)}];`);
+    out.push(
+      `  ${quoteDot(`file:${edge.file}`)} -> ${quoteDot(`unit:${edge.unit}`)} [label=${quoteDot(edge.kind)}];`,
+    );
   out.push("}");
   return `${out.join("\n")}\n`;
 }
@@ -34,7 +36,7 @@ export function layerLabel(graph: TreeGraph, layer: string): string {
   return layer === "machine" ? `machines/${graph.machine}` : layer;
 }
 
-/** Backslashes are escapes in DOT strings, so they are doubled, too. */
-function quote(text: string): string {
-  return `"${text.replace(/[\\"]/g, "\\$&")}"`;
+/** A DOT string. Backslashes are escapes in those, so they are doubled, too; a newline begins a line of the label. Pure. */
+export function quoteDot(text: string): string {
+  return `"${text.replace(/[\\"]/g, "\\$&").replaceAll("\n", "\\n")}"`;
 }

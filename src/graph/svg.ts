@@ -3,6 +3,7 @@
  * the files that reach it. Needs no Graphviz. Pure.
  */
 import { layerLabel } from "./dot.ts";
+import { clip, escapeXml, MONO, MONO_PX, px } from "./svg-text.ts";
 import type { EdgeKind, TreeGraph } from "./tree-graph.ts";
 
 const ROW = 20;
@@ -10,8 +11,6 @@ const GROUP_GAP = 14;
 const TOP = 64;
 const MARGIN = 24;
 const LAYER_WIDTH = 150;
-/** Average advance of the fonts below at 12 px; text is measured by it, since nothing here can draw. */
-const MONO_PX = 7.25;
 const COLUMN_GAP = 90;
 
 const LAYER_COLOURS = [
@@ -79,7 +78,7 @@ export function graphSvg(graph: TreeGraph): string {
   const height = Math.max(y, ...[...unitY.values()].map((v) => v + ROW)) + 34;
 
   const parts: string[] = [
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${px(width)}" height="${px(height)}" viewBox="0 0 ${px(width)} ${px(height)}" font-family="ui-monospace, 'DejaVu Sans Mono', Menlo, monospace" font-size="12">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${px(width)}" height="${px(height)}" viewBox="0 0 ${px(width)} ${px(height)}" font-family="${MONO}" font-size="12">`,
     '<rect width="100%" height="100%" fill="#ffffff"/>',
     `<text x="${MARGIN}" y="30" font-size="17" font-weight="bold" fill="#0f172a">${escapeXml(graph.machine)}</text>`,
     heading(MARGIN, "layers"),
@@ -183,20 +182,4 @@ function legend(y: number): string {
     `<text x="${px(x)}" y="${px(y)}" font-size="11" fill="#475569"><tspan fill="#d97706">◆</tspan> template</text>`,
   );
   return out.join("\n");
-}
-
-function clip(text: string, length: number): string {
-  return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
-}
-
-function px(n: number): string {
-  return String(Math.round(n * 10) / 10);
-}
-
-function escapeXml(text: string): string {
-  return text
-    .replaceAll("&", "&amp;")
-    .replaceAll("<", "&lt;")
-    .replaceAll(">", "&gt;")
-    .replaceAll('"', "&quot;");
 }

@@ -54,6 +54,19 @@ export type CommandRun = (args: ParsedArguments) => Promise<number>;
 
 export const COMMANDS: readonly CommandSpec[] = [
   {
+    name: "init",
+    args: "[dir]",
+    summary: "begin a repository with one machine that builds; overwrites nothing",
+    arity: [0, 1],
+    options: [
+      { name: "machine", kind: "value", placeholder: "NAME", help: "the machine's name (default den)" },
+      { name: "host", kind: "value", placeholder: "HOST", help: "where ssh finds it (default NAME.lan)" },
+      dryRun,
+      json,
+    ],
+    load: () => import("./init/init.ts"),
+  },
+  {
     name: "build",
     args: "[machine…]",
     summary: "build the tree of every machine, or of those named",
@@ -301,5 +314,14 @@ export const COMMANDS: readonly CommandSpec[] = [
       json,
     ],
     load: () => import("./secret/secret.ts"),
+  },
+  {
+    name: "completion",
+    args: "bash | zsh | fish",
+    summary: "print what makes the shell complete commands, options and names of machines",
+    trailing: "dashes",
+    arity: [1, 2],
+    options: [],
+    load: () => import("./completion.ts"),
   },
 ];

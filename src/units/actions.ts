@@ -205,6 +205,8 @@ function weigh(input: DecisionInput, was: Unit, is: Unit, live: LiveUnit | undef
   }
   if (is.name === "-.mount")
     return say("none", `the root file system is never unmounted: ${reasons(wanted)}`, wanted);
+  const shut = whyNotOpened(input, is);
+  if (shut) return say("none", `would not open again, since ${shut}: ${reasons(wanted)}`, wanted);
   const gap = unitType(is.name) === "socket" ? REFUSES : "";
   if (restarts.length > 0) return say("restart", reasons(restarts) + gap, restarts);
   return say(
@@ -260,6 +262,21 @@ function coupledServices(input: DecisionInput, actions: ReadonlyMap<UnitName, Un
     }
   }
   return out;
+}
+
+/** A socket that runs goes on without its service; systemd refuses to start one. Undefined: it has one, as far as is known. */
+function whyNotOpened({ before, after, live }: DecisionInput, is: Unit): string | undefined {
+  if (unitType(is.name) !== "socket") return undefined;
+  for (const service of triggeredUnits(is)) {
+    const was = before.unit(service).fragment?.kind;
+    const now = after.unit(service).fragment?.kind;
+    const found = live.get(service);
+    if (now === "masked" || (found?.loadState === "masked" && was !== "masked"))
+      return `${service} is masked`;
+    const outside = found?.vendorFragment === true || (was === undefined && found?.loadState !== "not-found");
+    if (now === undefined && !outside) return `${service} is not there`;
+  }
+  return undefined;
 }
 
 function liveOf(input: DecisionInput, was: Unit, is: Unit): LiveUnit | undefined {

@@ -1,4 +1,4 @@
-import { DOWN, ONE, row, SOCKET, service, TWO, testRows, UP, up } from "./decision-table.ts";
+import { A, DOWN, ONE, row, SOCKET, service, TWO, testRows, UP, up } from "./decision-table.ts";
 import { liveUnit, SYSTEM } from "./memory-tree.ts";
 
 testRows([
@@ -22,6 +22,34 @@ testRows([
     { ...ONE, [SOCKET]: "[Socket]\nListenStream=2" },
     [...DOWN, liveUnit("a.socket")],
     ["daemon-reload", "restart a.socket"],
+  ),
+  row(
+    "a changed socket of a service that is masked stays open as it is: systemd would not open it again",
+    { [A]: "-> /dev/null", [SOCKET]: "[Socket]\nListenStream=1" },
+    { [A]: "-> /dev/null", [SOCKET]: "[Socket]\nListenStream=2" },
+    [...DOWN.map((unit) => ({ ...unit, loadState: "masked" })), liveUnit("a.socket")],
+    ["daemon-reload", "none a.socket"],
+  ),
+  row(
+    "masked by hand, the same",
+    { ...ONE, [SOCKET]: "[Socket]\nListenStream=1" },
+    { ...ONE, [SOCKET]: "[Socket]\nListenStream=2" },
+    [...DOWN.map((unit) => ({ ...unit, loadState: "masked" })), liveUnit("a.socket")],
+    ["daemon-reload", "none a.socket"],
+  ),
+  row(
+    "no longer masked by the tree, it opens",
+    { [A]: "-> /dev/null", [SOCKET]: "[Socket]\nListenStream=1" },
+    { ...ONE, [SOCKET]: "[Socket]\nListenStream=2" },
+    [...DOWN.map((unit) => ({ ...unit, loadState: "masked" })), liveUnit("a.socket")],
+    ["daemon-reload", "restart a.socket", "none a.service"],
+  ),
+  row(
+    "a changed socket whose service goes stays open as it is",
+    { ...ONE, [SOCKET]: "[Socket]\nListenStream=1" },
+    { [SOCKET]: "[Socket]\nListenStream=2" },
+    [...DOWN, liveUnit("a.socket")],
+    ["daemon-reload", "none a.socket", "none a.service"],
   ),
   row(
     "a changed timer restarts the timer, not its service",

@@ -1,10 +1,11 @@
 /** A first push, a second one, the plan's contract, whose files are whose, and the stale bind: on real machines. */
 import assert from "node:assert/strict";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "node:test";
 import type { Machine } from "../../src/twin/machine.ts";
-import { enterNamespaces, sharedBed } from "./bed-fixture.ts";
+import { temporaryFolder } from "../temporary-repository.ts";
+import { enterNamespaces, sharedBed, withMachine } from "./bed-fixture.ts";
 import {
   bootMachine,
   inside,
@@ -236,4 +237,21 @@ test("a machine whose records are lost, or that was renamed, is taken over only 
   help: correct \`host\` in machines/other/machine.ini; if the machine was renamed, push once with --take-over
 `,
   );
+});
+
+test("the repository that `init` begins is pushed as it stands, and its page answers", async (t) => {
+  const bed = await theBed();
+  await withMachine(t, bed, async (machine) => {
+    const lab = labFor(bed, machine.name);
+    const begun = temporaryFolder("begun", true);
+    try {
+      await lab.expect(0, ["init", begun, "--machine", "hut", "--host", machine.name]);
+      await lab.expect(0, ["push", "-C", begun, "hut"]);
+      const answer = await fetch(`http://${machine.address}/notes/`);
+      assert.match(await answer.text(), /<h1>What hut knows<\/h1>/);
+      assert.equal((await lab.expect(0, ["plan", "-C", begun, "hut"])).code, 0);
+    } finally {
+      rmSync(begun, { recursive: true, force: true });
+    }
+  });
 });

@@ -24,6 +24,7 @@ const RANKS: readonly (readonly string[])[] = [
   ["src"],
   ["src/facts", "src/units", "src/ipam", "src/project", "src/secrets"],
   ["src/guests"],
+  ["src/images"],
   ["src/build"],
   ["src/push", "src/graph", "src/lint"],
   ["src/twin"],

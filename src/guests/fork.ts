@@ -62,6 +62,23 @@ export async function sealTree(effects: ForkEffects, path: string): Promise<Resu
   return taken.ok ? step(effects, "seal the dataset", ["zfs", "set", "readonly=on", dataset]) : taken;
 }
 
+/** Gives a filled draft of `makeTree` its name in the same folder, at once. Nothing may have that name. */
+export async function settleTree(
+  effects: ForkEffects,
+  draft: string,
+  path: string,
+): Promise<Result<undefined>> {
+  const dataset = effects.fileSystem(draft) === "zfs" ? await zfsDataset(effects, draft, true) : undefined;
+  if (dataset === undefined) {
+    effects.rename(draft, path);
+    return success(undefined);
+  }
+  const name = await zfsName(effects, path);
+  const named = await step(effects, "name the dataset", ["zfs", "rename", dataset, name]);
+  if (!named.ok) return named;
+  return step(effects, "mount the dataset", ["zfs", "set", `mountpoint=${path}`, name]);
+}
+
 /**
  * A writable copy of the tree `source` at `target`, whose folder exists. Refuses a target that is there. Appears whole
  * or not at all; what a killed run left on its way is removed. A plain copy succeeds with a warning.

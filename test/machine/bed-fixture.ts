@@ -3,6 +3,7 @@
  * Whatever a host lacks fails the test file with a list; nothing is ever skipped.
  */
 
+import { basename } from "node:path";
 import { after, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { type Diagnostic, formatDiagnostic, type Result } from "../../src/diagnostics.ts";
@@ -30,9 +31,24 @@ export function unwrap<T>(result: Result<T>): T {
   throw new Error(formatAll(result.problems));
 }
 
-/** The tests' image, built on first use; builds only outside the namespaces, where there is a network. */
-export async function testImage(): Promise<Image> {
-  return unwrap(await ensureImage({ packages: TEST_PACKAGES, onProgress: (line) => console.error(line) }));
+/**
+ * What machines of single test files need besides, by the file's name: an image of their own, so that all others stay small.
+ * A file that stands here opens its bed with `sharedBed(EXTRA_PACKAGES["NAME"])`.
+ */
+export const EXTRA_PACKAGES: Readonly<Record<string, readonly string[]>> = {
+  "images.test.ts": [
+    ...["btrfs-progs", "bzip2", "docker-registry", "e2fsprogs", "mmdebstrap", "qemu-utils", "skopeo", "sqv"],
+    ...["umoci", "xz-utils", "zstd"],
+  ],
+};
+
+/**
+ * The tests' image, with `extra` packages, built on first use; builds only outside the namespaces, where there is a
+ * network.
+ */
+export async function testImage(extra: readonly string[] = []): Promise<Image> {
+  const packages = [...TEST_PACKAGES, ...extra];
+  return unwrap(await ensureImage({ packages, onProgress: (line) => console.error(line) }));
 }
 
 /**
@@ -52,7 +68,11 @@ export async function runPrepared(argv: readonly string[]): Promise<number> {
   const host = checkHost();
   if (!host.ok) return refuse(host.problems);
   if (host.warnings.length > 0) console.error(formatAll(host.warnings));
-  await testImage();
+  const files = argv.map((word) => basename(word));
+  // The plain one only where some file uses it.
+  const tests = files.filter((name) => name.endsWith(".test.ts"));
+  if (tests.length === 0 || tests.some((name) => !EXTRA_PACKAGES[name])) await testImage();
+  for (const name of files) if (EXTRA_PACKAGES[name]) await testImage(EXTRA_PACKAGES[name]);
   const ended = await runInNamespaces(argv);
   return ended.ok ? ended.value : refuse(ended.problems);
 }
@@ -61,11 +81,11 @@ export async function runPrepared(argv: readonly string[]): Promise<number> {
  * One bed for all tests of a file, opened at the first call, closed after the last test. Machines boot faster in a bed
  * that stands (0.6 s) than in one of their own (1.3 s).
  */
-export function sharedBed(): () => Promise<Bed> {
+export function sharedBed(extra: readonly string[] = []): () => Promise<Bed> {
   let bed: Promise<Bed> | undefined;
   after(async () => (await bed)?.close());
   return () => {
-    bed ??= testImage().then(async (image) => unwrap(await openBed({ image })));
+    bed ??= testImage(extra).then(async (image) => unwrap(await openBed({ image })));
     return bed;
   };
 }

@@ -1,0 +1,124 @@
+/**
+ * What tests of images need in a machine: a small root file system, and a web server that is good or bad at its work. Must not
+ * know what the layer does with them.
+ */
+import assert from "node:assert/strict";
+import type { Machine } from "../../src/twin/machine.ts";
+import { inside } from "./push-fixture.ts";
+
+/**
+ * Serves /srv/images on port 8000 of the machine itself; the first part of a path says how:
+ * `good` knows ranges and tags; `plain` knows neither; `cut` breaks off after 300 kB; `slow` sends 1 MB a second; `moved`
+ * redirects to good; `gone` has nothing; `sick` always fails. Each answer is a line of /srv/http.log.
+ */
+const SERVER = `
+import { createServer } from "node:http";
+import { appendFileSync, readFileSync, existsSync } from "node:fs";
+import { createHash } from "node:crypto";
+createServer((asked, answer) => {
+  const [, manner, ...rest] = asked.url.split("/");
+  const file = "/srv/images/" + rest.join("/");
+  const say = (status, bytes) => appendFileSync("/srv/http.log", [manner, rest.join("/"), asked.headers.range ?? "all", status, bytes].join(" ") + "\\n");
+  if (manner === "gone" || !existsSync(file)) { say(404, 0); answer.writeHead(404).end("no such file"); return; }
+  if (manner === "sick") { say(503, 0); answer.writeHead(503).end("sick"); return; }
+  if (manner === "moved") { say(302, 0); answer.writeHead(302, { location: "/good/" + rest.join("/") }).end("moved"); return; }
+  const all = readFileSync(file);
+  const tag = '"' + createHash("sha256").update(all).digest("hex").slice(0, 16) + '"';
+  let from = 0;
+  let status = 200;
+  const headers = {};
+  if (manner !== "plain") {
+    headers.etag = tag;
+    const range = /^bytes=(\\d+)-$/.exec(asked.headers.range ?? "");
+    const condition = asked.headers["if-range"];
+    if (range && (condition === undefined || condition === tag)) {
+      from = Number(range[1]);
+      if (from >= all.length) { say(416, 0); answer.writeHead(416, { "content-range": "bytes */" + all.length }).end(); return; }
+      status = 206;
+      headers["content-range"] = "bytes " + from + "-" + (all.length - 1) + "/" + all.length;
+    }
+  }
+  let body = all.subarray(from);
+  if (manner !== "plain") headers["content-length"] = body.length;
+  answer.writeHead(status, headers);
+  if (manner === "cut" && body.length > 300000) {
+    say(status, 300000);
+    answer.write(body.subarray(0, 300000), () => answer.destroy());
+    return;
+  }
+  if (manner === "slow") {
+    say(status, body.length);
+    const tick = setInterval(() => {
+      answer.write(body.subarray(0, 50000));
+      body = body.subarray(50000);
+      if (body.length === 0) { clearInterval(tick); answer.end(); }
+    }, 50);
+    answer.on("close", () => clearInterval(tick));
+    return;
+  }
+  say(status, body.length);
+  answer.end(body);
+}).listen(8000, "127.0.0.1");
+`;
+
+/** Starts the server, and packs a tree of busybox with what unpacking likes to lose; some 2 MB that do not compress. */
+export async function serveImages(machine: Machine): Promise<void> {
+  await inside(
+    machine,
+    `set -e; mkdir -p /srv/images /srv/tree; cat >/srv/server.mjs <<'END'
+${SERVER}
+END
+     systemd-run --quiet --unit=image-server node /srv/server.mjs
+     cd /srv/tree; mkdir -p usr/bin usr/lib usr/share etc var/lib dev proc sys run tmp root boot
+     cp "$(command -v busybox)" usr/bin/busybox; ln -s busybox usr/bin/sh; ln -s usr/bin bin
+     ldd usr/bin/busybox 2>/dev/null | grep -o '/lib[^ ]*' | while read -r l; do mkdir -p ".$(dirname "$l")"; cp "$l" ".$l"; done
+     cp usr/bin/busybox usr/bin/ping; setcap cap_net_raw+ep usr/bin/ping; cp usr/bin/busybox usr/bin/su; chmod 4755 usr/bin/su
+     head -c 2000000 /dev/urandom >usr/share/noise; ln usr/share/noise usr/share/same; echo one >etc/file; chown 7:8 etc/file; chmod 1777 tmp
+     mknod dev/null c 1 3; for i in $(seq 200); do echo $i >var/lib/$i; done
+     tar --zstd --xattrs --xattrs-include=security.capability --numeric-owner -cf /srv/images/tree.tar.zst .
+     for i in $(seq 50); do curl -s -o /dev/null 127.0.0.1:8000/gone/x && { : >/srv/http.log; exit 0; }; sleep 0.1; done; exit 1`,
+  );
+}
+
+/** The server's answers since the last question: `MANNER FILE RANGE STATUS BYTES`. */
+export async function answers(machine: Machine): Promise<readonly string[]> {
+  const said = await inside(machine, "cat /srv/http.log; : >/srv/http.log");
+  return said.trim() === "" ? [] : said.trim().split("\n");
+}
+
+/** SHA-256 of a file in the machine. */
+export async function digest(machine: Machine, file: string): Promise<string> {
+  return (await inside(machine, `sha256sum <${file}`)).slice(0, 64);
+}
+
+/** Writes a definition as `labctl` would push it. */
+export async function define(machine: Machine, name: string, text: string): Promise<void> {
+  await inside(
+    machine,
+    `mkdir -p /usr/local/etc/images; cat >/usr/local/etc/images/${name}.ini <<'END'\n${text}\nEND`,
+  );
+}
+
+/** Starts an image's unit, which must fail; what it said. */
+export async function refused(machine: Machine, name: string): Promise<string> {
+  return inside(
+    machine,
+    `since=$(date +%s.%N); systemctl start image@${name} 2>/dev/null && exit 1; journalctl --sync; journalctl -o cat --since "@$since" -u image@${name}; systemctl reset-failed image@${name}`,
+  );
+}
+
+/** Starts an image's unit, which must succeed; its NAME.env. */
+export async function started(machine: Machine, name: string): Promise<Readonly<Record<string, string>>> {
+  const end = await machine.runInside([
+    "bash",
+    "-c",
+    `systemctl restart image@${name} || { journalctl -o cat -n 20 -u image@${name}; exit 1; }; cat /var/lib/local/images/${name}.env`,
+  ]);
+  assert.equal(end.status, 0, end.stdout + end.stderr);
+  return Object.fromEntries(
+    end.stdout
+      .trim()
+      .split("\n")
+      .map((line) => line.split(/=(.*)/s).slice(0, 2)),
+  );
+}

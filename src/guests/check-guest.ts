@@ -30,6 +30,8 @@ export interface GuestPlaces {
   place(path: string): Place;
   /** What whoever wrote it calls it. */
   label(path: string): string;
+  /** How whoever wrote it would set it. */
+  example(path: string, value: string): string;
 }
 
 const KEYS: Readonly<Record<"guest" | "resources" | "mount" | "vm", readonly string[]>> = {
@@ -89,12 +91,19 @@ export function checkGuest(value: FactValue, places: GuestPlaces): Result<Guest>
   };
   const missing = (key: string, example: string): void => {
     if (value[key] !== undefined) return;
-    problems.push(describe({ kind: "missing", what: places.label(key), example, place: places.place("") }));
+    problems.push(
+      describe({
+        kind: "missing",
+        what: places.label(key),
+        example: places.example(key, example),
+        place: places.place(""),
+      }),
+    );
   };
   known(value, "", KEYS.guest);
-  missing("name", '"name": "web"');
-  missing("kind", '"kind": "container"');
-  missing("image", '"image": "debian"');
+  missing("name", "web");
+  missing("kind", "container");
+  missing("image", "debian");
 
   const name = value.name;
   if (name !== undefined && !(typeof name === "string" && GUEST_NAME.test(name)))

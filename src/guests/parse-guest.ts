@@ -29,6 +29,7 @@ export function parseGuest(text: string, file = "guest.json"): Result<Guest> {
   const places: GuestPlaces = {
     place: (path) => placeAt(offsets.get(path.split(/[.[]/)[0] ?? "") ?? 0),
     label: (path) => path,
+    example: (path, value) => `"${path}": "${value}"`,
   };
   const checked = checkGuest(read.value, places);
   if (checked.ok && twice.length === 0) return checked;

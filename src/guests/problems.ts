@@ -22,7 +22,35 @@ export type GuestProblem =
       readonly expected: string;
       readonly place: Place;
     }
-  | { readonly kind: "misplaced"; readonly what: string; readonly why: string; readonly place: Place };
+  | { readonly kind: "misplaced"; readonly what: string; readonly why: string; readonly place: Place }
+  | {
+      readonly kind: "no-network";
+      readonly guest: string;
+      readonly network: string;
+      readonly known: readonly string[];
+      readonly place: Place;
+    }
+  | { readonly kind: "unprobed"; readonly machine: string; readonly place: Place }
+  | { readonly kind: "unlimited"; readonly guest: string; readonly key: string; readonly place: Place }
+  | {
+      readonly kind: "quota";
+      readonly machine: string;
+      readonly key: string;
+      readonly sum: string;
+      readonly limit: string;
+      /** One line for each guest. */
+      readonly shares: readonly string[];
+      readonly place: Place;
+    }
+  | {
+      readonly kind: "exhausted";
+      readonly machine: string;
+      readonly network: string;
+      readonly room: number;
+      readonly length: number;
+      readonly guests: readonly string[];
+      readonly place: Place;
+    };
 
 /** Words a problem. Pure. */
 export function describe(p: GuestProblem): Diagnostic {
@@ -68,5 +96,60 @@ export function describe(p: GuestProblem): Diagnostic {
         place,
         help: "leave it out, or change what it contradicts",
       });
+    case "no-network":
+      return problem(
+        "guest-network",
+        `guest \`${p.guest}\` wants network \`${p.network}\`, which is not declared`,
+        {
+          place,
+          notes: [`looked for: [network ${p.network}] in ${place.file}`],
+          help:
+            p.known.length === 0
+              ? `add a section [network ${p.network}], with \`ipv4 = /24\``
+              : suggestion(p.network, p.known),
+        },
+      );
+    case "unprobed":
+      return problem("guest-quota", `it is not known how much memory \`${p.machine}\` has`, {
+        place,
+        notes: ["a share of the machine's own memory is asked for, and HOST_MEMORY_BYTES is unset"],
+        help: `\`labctl facts probe ${p.machine}\`, or write a size`,
+      });
+    case "unlimited":
+      return problem(
+        "guest-quota",
+        `guest \`${p.guest}\` has no \`${p.key}\`, and [guests] limits that of all`,
+        {
+          place,
+          help: `give it a \`${p.key} = …\`, or a \`size = small\`; what has no limit fits no sum`,
+        },
+      );
+    case "quota": {
+      const what = p.key === "count" ? `${p.sum} guests` : `${p.sum} of ${p.key}`;
+      return problem(
+        "guest-quota",
+        p.key === "count"
+          ? `\`${p.machine}\` has ${what}, and [guests] allows ${p.limit}`
+          : `the guests of \`${p.machine}\` have ${what} together, and [guests] allows ${p.limit}`,
+        {
+          place,
+          notes: p.shares,
+          help: "make guests smaller or fewer, move one to another machine, or allow more",
+        },
+      );
+    }
+    case "exhausted":
+      return problem(
+        "guest-addresses",
+        `network \`${p.network}\` of \`${p.machine}\` has addresses for ${p.room} guests, and ${p.guests.length} want one`,
+        {
+          place,
+          notes: [
+            `guests: ${p.guests.join(", ")}`,
+            `a /${p.length} has the network's, the machine's and the broadcast address besides`,
+          ],
+          help: "ask for a larger network, or put guests on another one",
+        },
+      );
   }
 }

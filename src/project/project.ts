@@ -60,6 +60,19 @@ export interface NetworkSection {
   readonly place: Place;
 }
 
+/** `[guest NAME]` of a machine.ini, as written. */
+export interface GuestSection {
+  readonly name: string;
+  /** By key; those of `GUEST_KEYS` in read-guests.ts. */
+  readonly settings: ReadonlyMap<string, { readonly value: string; readonly place: Place }>;
+  readonly place: Place;
+  /**
+   * The guest as a machine of its own, called `MACHINE/GUEST`: its layers, its folder below the machine's. Undefined: it
+   * has neither, so nothing is built for it.
+   */
+  readonly machine?: Machine;
+}
+
 /** A line of `[reserved]` in lab.ini, as written. */
 export interface Reservation {
   readonly name: string;
@@ -68,7 +81,9 @@ export interface Reservation {
 }
 
 export interface Machine {
+  /** A folder's name; of a guest `MACHINE/GUEST`. */
   readonly name: MachineName;
+  /** Of a guest it need not exist. */
   readonly folder: AbsPath;
   /** Host name, address or `~/.ssh/config` alias. */
   readonly host: string;
@@ -89,6 +104,10 @@ export interface Machine {
   readonly attributes: readonly AttributeRule[];
   /** In the order written. */
   readonly networks: readonly NetworkSection[];
+  /** In the order written; empty for a guest. */
+  readonly guests: readonly GuestSection[];
+  /** `[guests]`, as written: what its guests may have together, by key. */
+  readonly quotas: ReadonlyMap<string, { readonly value: string; readonly place: Place }>;
   /** These decide where layers ask for the same credential. */
   readonly credentials: readonly CredentialWish[];
   readonly place: Place;

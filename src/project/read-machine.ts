@@ -3,11 +3,20 @@ import { join } from "node:path";
 import type { Diagnostic, Place } from "../diagnostics.ts";
 import { problem } from "../diagnostics.ts";
 import { type AbsPath, isName } from "../paths.ts";
-import { checkVocabulary, type IniFile, type IniSection, settingsOf, splitList } from "./ini-file.ts";
+import {
+  checkVocabulary,
+  type IniFile,
+  type IniSection,
+  type IniSetting,
+  settingsOf,
+  splitList,
+} from "./ini-file.ts";
 import { describe } from "./problems.ts";
 import type { Machine } from "./project.ts";
 import { readAttributes } from "./read-attributes.ts";
+import { guestInstances, guestVocabulary, readGuests, readQuotas } from "./read-guests.ts";
 import type { LayerReader, ReadIni } from "./read-layers.ts";
+import type { ProjectDisk } from "./read-project.ts";
 import { readSecretWishes } from "./read-secrets.ts";
 
 /** Begins the heading of a network's section. */
@@ -24,6 +33,7 @@ export function readMachine(
   root: AbsPath,
   read: ReadIni,
   layers: LayerReader,
+  disk: ProjectDisk,
   problems: Diagnostic[],
 ): Machine | undefined {
   const file = `machines/${name}/machine.ini`;
@@ -53,6 +63,7 @@ export function readMachine(
       ssh: ["user", "port", "identity", "client"],
       attributes: "any",
       ...Object.fromEntries(networkSections(ini).map((s) => [s.name, NETWORK_KEYS])),
+      ...guestVocabulary(ini),
       secrets: "any",
     }),
   );
@@ -123,18 +134,7 @@ export function readMachine(
   }
   const wanted = setting("machine", "layers");
   const instances = setting("machine", "instances");
-  for (const unit of splitList(instances?.value ?? "")) {
-    if (/^[A-Za-z0-9:_.\\-]+@[A-Za-z0-9:_.\\-]+\.[a-z]+$/.test(unit)) continue;
-    problems.push(
-      describe({
-        kind: "bad-value",
-        key: "instances",
-        value: unit,
-        expected: "an instance such as `scrub@data.service`",
-        place: instances?.place ?? place,
-      }),
-    );
-  }
+  for (const lists of [instances, ...guestInstances(ini)]) checkInstances(lists, problems);
   return {
     name,
     folder,
@@ -158,9 +158,28 @@ export function readMachine(
       place: at,
       settings: new Map(settings.map((s) => [s.key, { value: s.value, place: s.place }])),
     })),
+    guests: readGuests(ini, name, folder, layers, disk, problems),
+    quotas: readQuotas(ini),
     credentials: readSecretWishes(ini, "machine", problems),
     place,
   };
+}
+
+/** Problems of a list of template unit instances; undefined: there is none. */
+function checkInstances(setting: IniSetting | undefined, problems: Diagnostic[]): void {
+  if (!setting) return;
+  for (const unit of splitList(setting.value)) {
+    if (/^[A-Za-z0-9:_.\\-]+@[A-Za-z0-9:_.\\-]+\.[a-z]+$/.test(unit)) continue;
+    problems.push(
+      describe({
+        kind: "bad-value",
+        key: "instances",
+        value: unit,
+        expected: "an instance such as `scrub@data.service`",
+        place: setting.place,
+      }),
+    );
+  }
 }
 
 /** `[network lan]` and its like; whether the name can be one shows where addresses are given out. */

@@ -49,7 +49,7 @@ export function readProject(root: AbsPath, builtInLayers: AbsPath, disk: Project
   const layers = new LayerReader(root, builtInLayers, disk, read, problems);
   const machines: Machine[] = [];
   for (const name of disk.folders(join(root, "machines"))) {
-    const machine = readMachine(name, root, read, layers, problems);
+    const machine = readMachine(name, root, read, layers, disk, problems);
     if (machine) machines.push(machine);
   }
   if (machines.length === 0 && problems.length === 0) problems.push(describe({ kind: "no-machines", root }));

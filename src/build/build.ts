@@ -17,12 +17,12 @@ import { buildTools } from "./build-tools.ts";
 import type { Differences } from "./fresh.ts";
 import { inputsLooked, saveFresh } from "./fresh-save.ts";
 import { holdingLock } from "./holding-lock.ts";
+import { layMachine, templateViews } from "./lay-machine.ts";
 import { buildLayout } from "./layout.ts";
 import { executeMachine, type PreparedMachine, pathOf, prepareMachine, stepLines } from "./machine-build.ts";
 import { readMachineFacts } from "./machine-facts.ts";
 import { manifestText } from "./manifest.ts";
 import { type OutputTree, outputTree, type TwinIndex, twinKey } from "./output-tree.ts";
-import { overlay } from "./overlay.ts";
 import { partReader } from "./parts.ts";
 import { projectDisk } from "./project-disk.ts";
 import { quickBuild } from "./quick-build.ts";
@@ -38,7 +38,6 @@ import {
   recordOf,
   writeState,
 } from "./state.ts";
-import { templateView } from "./template/view.ts";
 import { manifestOf } from "./tree-manifest.ts";
 
 /**
@@ -81,9 +80,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
   const reader = treeReader([root, request.builtInLayers], readAtMs);
   const problems: Diagnostic[] = facts.ok ? [] : [...facts.problems];
   const overlays = machines.map((machine) => {
-    const trees = machine.layers.map((l) => reader.read(l.folder, `layers/${l.name}`, l.name));
-    trees.push(reader.read(machine.folder, `machines/${machine.name}`, "machine"));
-    const laid = overlay(machine, trees);
+    const laid = layMachine(machine, reader);
     const secrets = secretEntries(machine, laid.outputs, root, disk.readText, b3);
     problems.push(...laid.problems, ...secrets.problems);
     return { machine, outputs: laid.outputs, secrets: secrets.entries };
@@ -110,7 +107,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
     const tree = outputTree(layout.tree(machine.name), temporary, twins, b3, request.dryRun);
     const machineFacts = facts.value.get(machine.name);
     if (!machineFacts) throw new Error(`no facts were read for ${machine.name}`);
-    const view = templateView(machine, machineFacts);
+    const view = templateViews(machine, machineFacts);
     const p = await prepareMachine({ name: machine.name, outputs, view, before }, tree, tools, problems);
     const touched = new Set(p.steps.map(pathOf));
     for (const [path, record] of Object.entries(before?.outputs ?? {})) {

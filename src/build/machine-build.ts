@@ -29,8 +29,8 @@ const READ_WHOLE_BYTES = 8 << 20;
 export interface MachineInput {
   readonly name: MachineName;
   readonly outputs: readonly PlannedOutput[];
-  /** Undefined where all outputs are copies. */
-  readonly view: TemplateView | undefined;
+  /** What the template of a path sees; undefined where all outputs are copies. */
+  readonly view: ((path: RelPath) => TemplateView) | undefined;
   readonly before: MachineState | undefined;
 }
 
@@ -74,9 +74,9 @@ export async function prepareMachine(
   tools: Tools,
   problems: Diagnostic[],
 ): Promise<PreparedMachine> {
-  const view = (): TemplateView => {
+  const view = ({ path }: PlannedOutput): TemplateView => {
     if (!input.view) throw new Error(`${input.name} has an output that reads facts, and none were read`);
-    return input.view;
+    return input.view(path);
   };
   const hashText = (text: string): string => tools.b3.hash(text).slice(0, 16);
   const records = input.before?.outputs;
@@ -85,14 +85,16 @@ export async function prepareMachine(
   const steps = planBuild(input.outputs, {
     records,
     sourceHash: (output) => tools.hashes.of(sourceFile(output)),
-    tokenNow: (path, before) => {
+    tokenNow: (output, path, before) => {
+      const { machine, facts } = view(output);
       const shape = before === "object" || before === "list";
-      const key = shape ? `${path}\0` : path;
-      const known = tokens.get(key) ?? tokenNow(view().facts, path, before, hashText);
+      const key = `${machine}\0${path}${shape ? "\0" : ""}`;
+      const known = tokens.get(key) ?? tokenNow(facts, path, before, hashText);
       tokens.set(key, known);
       return known;
     },
-    factOrigin: (path) => view().originOf(path),
+    factOrigin: (output, path) => view(output).originOf(path),
+    textHash: (text) => tools.b3.hash(text),
     partHash: tools.parts.hash,
     outputCondition: (path, record) => tree.condition(path, record),
     strangers: tree.strangers(records),
@@ -101,10 +103,10 @@ export async function prepareMachine(
   for (const step of steps) {
     if (step.action === "render") {
       const { renderer, templates } = await tools.rendering();
-      let result = produceRendering(step.output, input.name, view(), tools, renderer);
+      let result = produceRendering(step.output, view(step.output), tools, renderer);
       if (!result) {
         await templates.loadCompiler();
-        result = produceRendering(step.output, input.name, view(), tools, renderer);
+        result = produceRendering(step.output, view(step.output), tools, renderer);
       }
       if (!result) throw new Error(`${step.output.path} was not compiled by the compiler`);
       if ("code" in result) problems.push(result);
@@ -158,8 +160,7 @@ function hashOfPart(tools: Tools, name: string): FileHash {
 /** Undefined: the compiler is wanted first. */
 function produceRendering(
   output: PlannedOutput,
-  machine: MachineName,
-  { facts, searched }: TemplateView,
+  { machine, facts, searched }: TemplateView,
   tools: Tools,
   renderer: Renderer,
 ): Produced | Diagnostic | undefined {
@@ -220,6 +221,20 @@ export function executeMachine(
           type: "link",
           content: target,
           sizeBytes: 0,
+          signature: tree.signature(path),
+        });
+        written++;
+        break;
+      }
+      case "write": {
+        const data = Buffer.from(output.content.kind === "text" ? output.content.text : "");
+        const content = tools.b3.hash(data);
+        tree.writeFile(path, data, output.mode, content);
+        outputs.set(path, {
+          ...base,
+          type: "file",
+          content,
+          sizeBytes: data.length,
           signature: tree.signature(path),
         });
         written++;
@@ -300,7 +315,7 @@ function copySource(
 
 function sourceFile(output: PlannedOutput) {
   const { content } = output;
-  if (content.kind === "link" || content.kind === "dir") throw new Error(`${output.path} has no source file`);
+  if (!("source" in content)) throw new Error(`${output.path} has no source file`);
   return content.source;
 }
 

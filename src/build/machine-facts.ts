@@ -17,6 +17,7 @@ import { readReserved } from "../ipam/wish.ts";
 import type { AbsPath, MachineName } from "../paths.ts";
 import type { Machine, Project } from "../project/project.ts";
 import { addressesOf, readText } from "./address-book.ts";
+import { readGuestFacts } from "./guest-facts.ts";
 
 type AllFacts = ReadonlyMap<MachineName, MachineFacts>;
 
@@ -55,6 +56,7 @@ export function readMachineFacts(
       networks: networksOf(machine, own, ledger.value, problems),
       taken,
       fleet,
+      guests: readGuestFacts(root, machine, { ...own, taken, fleet }, args, disk, problems),
     });
   }
   return problems.length > 0 ? failure(...problems) : success(out);

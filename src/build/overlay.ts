@@ -16,6 +16,8 @@ export type Content =
   | { readonly kind: "render"; readonly source: SourceFile }
   | { readonly kind: "bundle"; readonly source: SourceFile }
   | { readonly kind: "link"; readonly target: string }
+  /** Follows from a setting of `source`. */
+  | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "dir" };
 
 /** One path of a machine's tree, decided. */
@@ -36,15 +38,20 @@ export interface Overlay {
   readonly problems: readonly Diagnostic[];
 }
 
-interface Candidate {
-  path: string;
-  content: Content;
-  layer: LayerName | "machine";
-  source: string;
+/** What a layer, or the machine, would have at a path. */
+export interface Candidate {
+  readonly path: string;
+  readonly content: Content;
+  readonly layer: LayerName | "machine";
+  readonly source: string;
 }
 
-/** `trees` are the machine's layers in order, its own files last. */
-export function overlay(machine: Machine, trees: readonly SourceTree[]): Overlay {
+/** `trees` are the machine's layers in order, its own files last; `more` counts as the machine's own. */
+export function overlay(
+  machine: Machine,
+  trees: readonly SourceTree[],
+  more: readonly Candidate[] = [],
+): Overlay {
   const problems: Diagnostic[] = [];
   const winners = new Map<string, Candidate>();
   const usedOverrides = new Set<string>();
@@ -84,7 +91,7 @@ export function overlay(machine: Machine, trees: readonly SourceTree[]): Overlay
     problems.push(...refused);
     for (const candidate of found) place(candidate);
   }
-  for (const candidate of instanceLinks(machine, problems)) place(candidate);
+  for (const candidate of [...instanceLinks(machine, problems), ...more]) place(candidate);
   addMissingFolders(winners, machine, problems);
   reportUnusedOverrides(machine, winners, usedOverrides, problems);
 

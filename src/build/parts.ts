@@ -34,8 +34,9 @@ interface Part {
 
 /** `readAtMs` is when the run began: what changed since is too recent to be trusted later. */
 export function partReader(project: Project, hashes: SourceHashes, b3: Blake3, readAtMs: number): Parts {
+  const machines = project.machines.flatMap((m) => [m, ...m.guests.flatMap((g) => g.machine ?? [])]);
   const folders = new Map(
-    project.machines.flatMap((m) => m.layers.map((l) => [l.name as string, l.folder as string])),
+    machines.flatMap((m) => m.layers.map((l) => [l.name as string, l.folder as string])),
   );
   const watched = new Map<AbsPath, WatchedPath>();
   const known = new Map<string, Part>();

@@ -18,6 +18,7 @@ export type BuildStep =
       readonly rewrite: boolean;
     }
   | { readonly action: "copy"; readonly output: PlannedOutput; readonly reason: Reason }
+  | { readonly action: "write"; readonly output: PlannedOutput; readonly reason: Reason }
   | { readonly action: "link"; readonly output: PlannedOutput; readonly reason: Reason }
   | { readonly action: "mkdir"; readonly output: PlannedOutput; readonly reason: Reason }
   | { readonly action: "remove"; readonly path: RelPath; readonly reason: Reason };
@@ -28,10 +29,12 @@ export interface Knowledge {
   readonly records: Readonly<Record<string, OutputRecord>> | undefined;
   /** Content hash of a source. */
   sourceHash(output: PlannedOutput): FileHash;
-  /** The token that the recorded read gives with today's facts. */
-  tokenNow(path: string, before: ReadToken): ReadToken;
+  /** The token that the output's recorded read gives with today's facts. */
+  tokenNow(output: PlannedOutput, path: string, before: ReadToken): ReadToken;
   /** Where a fact's value comes from today, for reasons. */
-  factOrigin(path: string): string;
+  factOrigin(output: PlannedOutput, path: string): string;
+  /** Hash of a text that follows from a setting. */
+  textHash(text: string): FileHash;
   /** Hash of a partial or import today; undefined if it is gone. */
   partHash(name: string): FileHash | undefined;
   /** How the output stands on disk against its record. */
@@ -93,6 +96,8 @@ function planOutput(
       return { action: "link", output, reason };
     case "copy":
       return { action: "copy", output, reason };
+    case "text":
+      return { action: "write", output, reason };
     case "render":
     case "bundle":
       return { action: content.kind, output, reason, rewrite };
@@ -109,6 +114,11 @@ function contentReason(output: PlannedOutput, record: OutputRecord, known: Knowl
       return content.target === record.content
         ? undefined
         : { kind: "link-changed", before: record.content, after: content.target };
+    case "text": {
+      const hash = known.textHash(content.text);
+      if (hash === record.content) return undefined;
+      return { kind: "setting-changed", file: output.source, before: record.content, after: hash };
+    }
     case "copy": {
       // A record with a source hash was rendered or bundled before; then equal bytes are the result, not the source.
       const hash = known.sourceHash(output);
@@ -133,9 +143,9 @@ function contentReason(output: PlannedOutput, record: OutputRecord, known: Knowl
         if (after !== before) return { kind: "part-changed", part: name, before, after: after ?? "gone" };
       }
       for (const [fact, before] of Object.entries(record.reads ?? {})) {
-        const after = known.tokenNow(fact, before);
+        const after = known.tokenNow(output, fact, before);
         if (after !== before)
-          return { kind: "fact-changed", fact, from: known.factOrigin(fact), before, after };
+          return { kind: "fact-changed", fact, from: known.factOrigin(output, fact), before, after };
       }
       return undefined;
     }

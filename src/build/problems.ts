@@ -2,6 +2,7 @@
 import type { Diagnostic, Place } from "../diagnostics.ts";
 import { problem } from "../diagnostics.ts";
 import { type PathFault, STATE_FOLDER, TREE_ROOT } from "../paths.ts";
+import { suggestion } from "../suggestion.ts";
 
 export type BuildProblem =
   | {
@@ -54,6 +55,31 @@ export type BuildProblem =
       readonly help: string;
     }
   | { readonly kind: "changed-while-read"; readonly place: Place }
+  | { readonly kind: "guest-tree-taken"; readonly path: string; readonly place: Place }
+  | {
+      readonly kind: "guest-layer-missing";
+      readonly guest: string;
+      readonly machine: string;
+      readonly path: string;
+      readonly layer: string;
+      readonly place: Place;
+    }
+  | {
+      readonly kind: "guest-image";
+      readonly guest: string;
+      readonly image: string;
+      readonly machine: string;
+      readonly known: readonly string[];
+      readonly place: Place;
+    }
+  | {
+      readonly kind: "guest-unfit";
+      /** `MACHINE/GUEST`. */
+      readonly guest: string;
+      readonly layer: string;
+      readonly why: string;
+      readonly place: Place;
+    }
   | { readonly kind: "unreadable"; readonly place: Place; readonly why: string }
   | { readonly kind: "write-failed"; readonly path: string; readonly why: string }
   | { readonly kind: "locked"; readonly holder: string; readonly waitedMs: number };
@@ -174,6 +200,45 @@ export function describe(p: BuildProblem): Diagnostic {
         notes: ["the tree still has the old content"],
         help: "run the build again",
       });
+    case "guest-tree-taken":
+      return problem("guest-tree", `\`${p.path}\` lies where the trees of guests are built`, {
+        place: p.place,
+        help: "give a guest files by a layer, or in machines/MACHINE/_guests/GUEST/",
+      });
+    case "guest-layer-missing":
+      return problem(
+        "guest-layer",
+        `guest \`${p.guest}\` needs ${p.path}, which \`${p.machine}\` does not have`,
+        {
+          place: p.place,
+          help: `add \`${p.layer}\` to \`layers\` of [machine]`,
+        },
+      );
+    case "guest-image":
+      return problem(
+        "guest-image",
+        `guest \`${p.guest}\` wants image \`${p.image}\`, which \`${p.machine}\` does not have`,
+        {
+          place: p.place,
+          notes: [`looked for: etc/images/${p.image}.ini in the tree of \`${p.machine}\``],
+          help:
+            p.known.length === 0
+              ? `make machines/${p.machine}/etc/images/${p.image}.ini, or add a layer that has it`
+              : suggestion(p.image, p.known),
+        },
+      );
+    case "guest-unfit":
+      return problem(
+        "guest-unfit",
+        `guest \`${p.guest}\` can't have ${p.layer === "machine" ? "this file of its own" : `layer \`${p.layer}\``}, which ${p.why}`,
+        {
+          place: p.place,
+          help:
+            p.layer === "machine"
+              ? "give that to the machine instead"
+              : "give that layer to the machine, or split what guests can have into one of its own",
+        },
+      );
     case "unreadable":
       return problem("unreadable", `can't read it: ${p.why}`, {
         place: p.place,
@@ -196,7 +261,7 @@ export function describe(p: BuildProblem): Diagnostic {
 
 function helpForMissing(fact: string, machine: string, layer: string): string {
   if (/^HOST_|^machine\.(networks|fleet)\..*6$/.test(fact))
-    return `ask the machine: \`labctl facts probe ${machine}\``;
+    return `ask the machine: \`labctl facts probe ${machine.split("/")[0]}\``;
   const network = /^machine\.networks\.([^.]+)$/.exec(fact)?.[1];
   if (network !== undefined)
     return `declare it in machines/${machine}/machine.ini, \`[network ${network}]\`, then run \`labctl ip plan --write\``;

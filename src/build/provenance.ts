@@ -8,6 +8,7 @@ import type { MachineFacts } from "../facts/read-facts.ts";
 import type { AbsPath, FactName } from "../paths.ts";
 import type { Machine } from "../project/project.ts";
 import { nearest } from "../suggestion.ts";
+import { ownerOf, sourceTrees } from "./lay-machine.ts";
 import type { ManifestEntry } from "./manifest.ts";
 import { type Overlay, overlay } from "./overlay.ts";
 import { treeReader } from "./read-tree.ts";
@@ -34,15 +35,16 @@ export interface Provenance {
   readonly reads: readonly FactRead[];
 }
 
-/** For a path that the tree has. `trees` come from `sourceTrees`. */
+/** For an entry of a machine's manifest. */
 export function provenanceOf(
   root: AbsPath,
+  builtInLayers: AbsPath,
   entry: ManifestEntry,
-  machine: Machine,
-  facts: MachineFacts,
-  trees: readonly SourceTree[],
+  host: Machine,
+  hostFacts: MachineFacts,
 ): Provenance {
-  const writers = writersOf(entry.path, trees);
+  const { machine, facts, path: at } = ownerOf(host, hostFacts, entry.path);
+  const writers = writersOf(at, sourceTrees(machine, treeReader([root, builtInLayers], Date.now())));
   const winner = writers.find((w) => w.source === entry.origin.source);
   const sourceFile = winner?.file ?? (join(root, entry.origin.source) as AbsPath);
   const places = entry.origin.template ? readPlaces(readFileSync(sourceFile, "utf8")) : [];
@@ -55,7 +57,7 @@ export function provenanceOf(
     const place = fact?.origin.place;
     const from =
       name === "machine"
-        ? `machines/${machine.name}/machine.ini`
+        ? machine.place.file
         : !fact
           ? "unset"
           : place
@@ -78,15 +80,6 @@ export function provenanceOf(
     overrides: writers.filter((w) => w.source !== entry.origin.source).map((w) => w.source),
     reads,
   };
-}
-
-/** The trees of a machine's layers and its own, as a build reads them. */
-export function sourceTrees(root: AbsPath, builtInLayers: AbsPath, machine: Machine): SourceTree[] {
-  const reader = treeReader([root, builtInLayers], Date.now());
-  return [
-    ...machine.layers.map((l) => reader.read(l.folder, `layers/${l.name}`, l.name)),
-    reader.read(machine.folder, `machines/${machine.name}`, "machine"),
-  ];
 }
 
 interface WriterOf {

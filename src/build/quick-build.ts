@@ -16,6 +16,7 @@ import type { Differences } from "./fresh.ts";
 import { type FreshMachine, setNumbers, writeFreshRecord } from "./fresh-record.ts";
 import { contentsOf } from "./fresh-save.ts";
 import { holdingLock } from "./holding-lock.ts";
+import { guestOfPath } from "./lay-machine.ts";
 import { buildLayout } from "./layout.ts";
 import { executeMachine, type PreparedMachine, prepareMachine, stepLines } from "./machine-build.ts";
 import { type ManifestLines, manifestLines } from "./manifest.ts";
@@ -210,8 +211,9 @@ function affectedPart(
   root: AbsPath,
   manifestFile: string,
 ): Affected | undefined {
-  const text = readFileSync(manifestFile, "utf8");
-  const manifest = manifestLines(text);
+  // One that someone took away is the full build's business.
+  if (!lookAt(manifestFile)?.isFile()) return undefined;
+  const manifest = manifestLines(readFileSync(manifestFile, "utf8"));
   if (!state || !manifest || state.generation !== block.generation) return undefined;
   const factsChanged = changed.facts.has("all") || changed.facts.has(block.name);
   const subset = (Object.entries(state.outputs) as [RelPath, OutputRecord][]).filter(
@@ -237,7 +239,9 @@ function plannedAgain(
   const rendered = entry.origin.template;
   if (!rendered && record.sourceHash !== undefined) return undefined;
   const { layer, source } = entry.origin;
-  const folder = machine?.layers.find((l) => l.name === layer)?.folder;
+  const inside = guestOfPath(path);
+  const owner = inside ? machine?.guests.find((g) => g.name === inside.guest)?.machine : machine;
+  const folder = owner?.layers.find((l) => l.name === layer)?.folder;
   const own = `layers/${layer}/`;
   const file = (
     folder !== undefined && source.startsWith(own)

@@ -15,7 +15,7 @@ import { type MachineState, recordOf } from "./state.ts";
 /** Files whose contents decide what is built, not only what is in it, or whom it concerns. */
 const DECIDES = /(^|\/)(lab|machine|layer)\.ini$|\.ts$|^facts\/(ipam\.json$|probed\/)/;
 /** A layer's or machine's own folder, and names that it may hold and that no walk records there. */
-const DESCRIBED = /^(layers|machines)\/[^/]+$/;
+const DESCRIBED = /^(layers|machines)\/[^/]+$|^machines\/[^/]+\/_guests\/[^/]+$/;
 const UNRECORDED: ReadonlySet<string> = new Set(["README.md", "_partials"]);
 const NONE: ReadonlySet<string> = new Set();
 
@@ -49,7 +49,7 @@ export function judgeInputs(root: AbsPath, { record, inputs }: Differences): Cha
       continue;
     }
     if (!stats.isFile() || DECIDES.test(path)) return undefined;
-    const fact = /^facts\/(?:probed\/)?([^/]+)\.(?:env|json)$/.exec(path)?.[1];
+    const fact = /^facts\/(?:probed\/)?([^/]+)(?:\/[^/]+)?\.(?:env|json)$/.exec(path)?.[1];
     const users = numbers[at + USERS];
     // A file that was looked at and that no output is known to be made of: what it is for shows only when all is read.
     if (users === USERS_UNKNOWN || (users === 0 && fact === undefined)) return undefined;

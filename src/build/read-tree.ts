@@ -12,7 +12,7 @@ import { isRacy, lookAt, signatureOf, type WatchedPath } from "./signature.ts";
 import type { SourceEntry, SourceTree } from "./source.ts";
 
 /** Names at a layer's root that describe it and are not shipped. */
-const NOT_SHIPPED = new Set(["layer.ini", "machine.ini", "README.md", "_partials"]);
+const NOT_SHIPPED = new Set(["layer.ini", "machine.ini", "README.md", "_partials", "_guests"]);
 
 /** What editors, file managers and Git leave beside files; no one means it to be part of a machine. */
 const LEFTOVER = /^(\.git|\.DS_Store|4913|.*~|\..*\.sw[a-p]|#.*#|\.#.*)$/;

@@ -10,6 +10,12 @@ export type Reason =
       readonly before: string;
       readonly after: string;
     }
+  | {
+      readonly kind: "setting-changed";
+      readonly file: string;
+      readonly before: string;
+      readonly after: string;
+    }
   | { readonly kind: "source-moved"; readonly before: string; readonly after: string }
   | { readonly kind: "layer-changed"; readonly before: string; readonly after: string }
   | {
@@ -36,6 +42,8 @@ export function formatReason(r: Reason): string {
       return "no usable record of an earlier build";
     case "source-changed":
       return `source changed: ${r.file} ${short(r.before)} → ${short(r.after)}`;
+    case "setting-changed":
+      return `what ${r.file} makes of it changed: ${short(r.before)} → ${short(r.after)}`;
     case "source-moved":
       return `another source wins: ${r.before} → ${r.after}`;
     case "layer-changed":

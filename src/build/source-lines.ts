@@ -9,6 +9,7 @@ import type { MachineFacts } from "../facts/read-facts.ts";
 import type { Blake3 } from "../hash.ts";
 import type { AbsPath } from "../paths.ts";
 import type { Machine, Project } from "../project/project.ts";
+import { ownerOf } from "./lay-machine.ts";
 import type { ManifestEntry } from "./manifest.ts";
 import { partReader } from "./parts.ts";
 import { sourceHashes } from "./source-hashes.ts";
@@ -36,16 +37,24 @@ export function sourceLines(
   const marking = renderer(parts.partial, (text) => b3.hash(text), compiledAtOnce("marking"), "marking");
   const known = new Map<string, readonly (Place | undefined)[] | undefined>();
 
+  /** `machine` may be a guest, with entries of its own tree. */
+  const ownerOfEntry = (machine: Machine, entry: ManifestEntry) => {
+    const [host = "", guest] = machine.name.split("/");
+    const ofHost = facts.get(host);
+    const own = guest === undefined ? ofHost : ofHost?.guests?.get(guest);
+    return own && ownerOf(machine, own, entry.path);
+  };
+
   const placesOf = (machine: Machine, entry: ManifestEntry): readonly (Place | undefined)[] | undefined => {
-    const own = facts.get(machine.name);
-    const file = sourceFile(project.root, builtInLayers, machine, entry.origin.source);
-    if (!own || file === undefined) return undefined;
+    const owner = ownerOfEntry(machine, entry);
+    const file = sourceFile(project.root, builtInLayers, owner?.machine ?? machine, entry.origin.source);
+    if (!owner || file === undefined) return undefined;
     const rendering = marking.render({
       template: { text: readFileSync(file, "utf8"), file: entry.origin.source },
       layer: entry.origin.layer,
-      machine: machine.name,
-      facts: templateFacts(machine, own),
-      searched: own.searched,
+      machine: owner.machine.name,
+      facts: templateFacts(owner.machine, owner.facts),
+      searched: owner.facts.searched,
     });
     // A source that was edited since the build has other lines than the tree that was checked.
     return rendering?.ok && rendering.text === built(machine, entry) ? rendering.places : undefined;
@@ -56,6 +65,8 @@ export function sourceLines(
       const { source, template } = entry.origin;
       const whole: Place = { file: source };
       if (line === undefined || entry.type !== "file") return whole;
+      // What follows from a setting has lines of its own.
+      if (source.endsWith("/machine.ini")) return whole;
       if (!template) {
         // A program's bundle has lines of its own, which nobody edits.
         if (source.endsWith(".ts") && entry.path.endsWith(".mjs")) return whole;

@@ -1,8 +1,8 @@
 /** Who builds from a source: machines and paths, by the same rules as a build. Reads names of sources; writes nothing. */
 import type { AbsPath, RelPath } from "../paths.ts";
 import type { Machine } from "../project/project.ts";
-import { overlay } from "./overlay.ts";
-import { sourceTrees } from "./provenance.ts";
+import { layMachine } from "./lay-machine.ts";
+import { treeReader } from "./read-tree.ts";
 import type { SourceFile } from "./source.ts";
 
 export interface SourceUser {
@@ -26,9 +26,9 @@ export function findSource(
 ): FoundSource {
   let source: SourceFile | undefined;
   const users: SourceUser[] = [];
+  const reader = treeReader([root, builtInLayers], Date.now());
   for (const machine of machines) {
-    for (const { path, content, source: from } of overlay(machine, sourceTrees(root, builtInLayers, machine))
-      .outputs) {
+    for (const { path, content, source: from } of layMachine(machine, reader).outputs) {
       if (from !== display || !("source" in content)) continue;
       source ??= content.source;
       users.push({ machine: machine.name, path });

@@ -1,6 +1,7 @@
 /** `labctl facts probe`, `labctl facts show <machine>` and `labctl facts origin <fact> [machine…]`: values, and where they come from. */
+import { readGuestFacts } from "../build/guest-facts.ts";
 import { projectDisk } from "../build/project-disk.ts";
-import { formatPlace } from "../diagnostics.ts";
+import { type Diagnostic, formatPlace } from "../diagnostics.ts";
 import type { Fact, FactOrigin } from "../facts/fact.ts";
 import { readFacts } from "../facts/read-facts.ts";
 import type { FactName } from "../paths.ts";
@@ -31,15 +32,22 @@ export const run: CommandRun = async (args) => {
   const disk = projectDisk();
   const project = readProject(request.value.root, request.value.builtInLayers, disk);
   const machines = project.ok ? selectMachines(project.value.machines, patterns) : project;
-  const facts = machines.ok
-    ? readFacts(request.value.root, machines.value, request.value.facts, disk)
-    : machines;
-  if (!facts.ok) {
-    printDiagnostics(facts.problems);
+  const { root, facts: given } = request.value;
+  const facts = machines.ok ? readFacts(root, machines.value, given, disk) : machines;
+  if (!machines.ok || !facts.ok) {
+    printDiagnostics(facts.ok ? [] : facts.problems);
     return EXIT.failed;
   }
+  const problems: Diagnostic[] = [];
+  const all = machines.value.flatMap((m) => {
+    const own = facts.value.get(m.name);
+    if (!own) return [];
+    const guests = readGuestFacts(root, m, own, given, disk, problems);
+    return [[m.name, own] as const, ...[...guests].map(([g, f]) => [`${m.name}/${g}`, f] as const)];
+  });
+  printDiagnostics(problems);
   const out = [];
-  for (const [machine, { facts: set, searched }] of facts.value) {
+  for (const [machine, { facts: set, searched }] of all) {
     const wanted =
       verb === "show"
         ? [...set.values()].sort((a, b) => (a.name < b.name ? -1 : 1))

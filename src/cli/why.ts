@@ -6,7 +6,7 @@ import { buildLayout } from "../build/layout.ts";
 import { readMachineFacts } from "../build/machine-facts.ts";
 import { type ManifestEntry, parseManifest } from "../build/manifest.ts";
 import { projectDisk } from "../build/project-disk.ts";
-import { layAlone, nearestPath, provenanceOf, sourceTrees } from "../build/provenance.ts";
+import { layAlone, nearestPath, provenanceOf } from "../build/provenance.ts";
 import { treeReader } from "../build/read-tree.ts";
 import { readBuiltTexts, treeView } from "../build/tree-view.ts";
 import { printable } from "../diagnostics.ts";
@@ -61,7 +61,7 @@ export const run: CommandRun = async (args) => {
       args.flag("json"),
     );
   }
-  const p = provenanceOf(root, entry, machine, machineFacts, sourceTrees(root, builtInLayers, machine));
+  const p = provenanceOf(root, builtInLayers, entry, machine, machineFacts);
   const commit = lastCommit(p.sourceFile);
   const units = readUnitSet(treeView(manifest, readBuiltTexts(manifest, layout.tree(machine.name))));
   const own = classifyPath(entry.path as RelPath);

@@ -33,17 +33,20 @@ export interface MachineFacts {
   readonly taken?: FactValue;
   /** `machine.fleet` of templates: every machine of the repository with its addresses, sorted by name. */
   readonly fleet?: FactValue;
+  /** Facts of its guests that have a tree, by the guest's name; undefined: they were not read. */
+  readonly guests?: ReadonlyMap<string, MachineFacts>;
 }
 
 /**
  * Facts of every machine given. Problems of all machines are collected: syntax errors, a name set twice on one level,
- * values of the wrong type, required facts that nothing sets.
+ * values of the wrong type, required facts that nothing sets. `derived`: facts that are known without a probe, on that level.
  */
 export function readFacts(
   root: AbsPath,
   machines: readonly Machine[],
   args: ReadonlyMap<string, string>,
   disk: FactDisk,
+  derived?: (machine: Machine) => ReadonlyMap<string, FactOrigin>,
 ): Result<ReadonlyMap<MachineName, MachineFacts>> {
   const problems: Diagnostic[] = [];
   const all = readLevel(root, "all", "all", disk, problems);
@@ -63,7 +66,8 @@ export function readFacts(
           : [[d.name as string, { level: "default" as const, place: d.place, value: d.defaultValue }]],
       ),
     );
-    const levels: Level[] = [argLevel, own.level, all.level, probed.level, defaults];
+    const seen: Level = new Map([...(derived?.(machine) ?? []), ...probed.level]);
+    const levels: Level[] = [argLevel, own.level, all.level, seen, defaults];
     const facts = new Map<FactName, Fact>();
     for (const name of new Set(levels.flatMap((l) => [...l.keys()]))) {
       const origins = levels.flatMap((l) => l.get(name) ?? []);

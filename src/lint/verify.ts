@@ -10,6 +10,7 @@ import type { Machine } from "../project/project.ts";
 import { lintUnits } from "../units/lint/lint-units.ts";
 import type { Check, Found } from "./check.ts";
 import { lintCredentials } from "./credentials.ts";
+import { apartFromGuests } from "./guest-trees.ts";
 import { type MachineTree, machineTree, type TextCache } from "./machine-tree.ts";
 import { nftables } from "./nftables.ts";
 import { nginx } from "./nginx.ts";
@@ -31,7 +32,7 @@ export interface Finding extends Diagnostic {
   readonly layer: string;
   /** Path on the machine, relative to `/usr/local`. */
   readonly path: string;
-  /** Machines whose trees have it, sorted. */
+  /** Machines whose trees have it, sorted; `MACHINE/GUEST` for a guest's. */
   readonly machines: readonly string[];
 }
 
@@ -69,7 +70,9 @@ export async function verifyTrees(
 ): Promise<Verification> {
   const startedAt = performance.now();
   const texts: TextCache = new Map();
-  const trees = machines.map((m) => machineTree(m.machine, m.manifest, m.folder, texts));
+  const trees = machines
+    .flatMap(apartFromGuests)
+    .map((m) => machineTree(m.machine, m.manifest, m.folder, texts));
   const judged = new Map<string, readonly Diagnostic[]>();
   const own: Found[] = trees.flatMap((tree) =>
     lintUnits(tree, judged).map((diagnostic) => ({ tree, diagnostic })),

@@ -21,9 +21,16 @@ import { dirname, join } from "node:path";
 import type { SeededRandom } from "../seeded-random.ts";
 import { type Files, photograph } from "../temporary-repository.ts";
 
+/** A guest of m1, whose tree is made of other layers than m1's. */
+const GUEST = "[guest g]\nimage = i\nlayers = c, b\n";
+
 export const START: Files = {
   "lab.ini": "[lab]\nname = fuzz\n",
-  "machines/m1/machine.ini": "[machine]\nlayers = a, b\n",
+  "machines/m1/machine.ini": `[machine]\nlayers = a, b\n${GUEST}`,
+  "machines/m1/etc/images/i.ini": "[image]\n",
+  "machines/m1/lib/systemd/system/container@.service": "[Service]\n",
+  "machines/m1/_guests/g/own/file.hbs": "the guest's own {{A}}\n",
+  "facts/m1/g.env": "A=of-the-guest\n",
   "machines/m2/machine.ini": "[machine]\nlayers = b, c\ntags = t1, t2\n",
   "machines/m2/own/file": "m2's own\n",
   "machines/m2/lib/deep/plain": "the machine's file wins\n",
@@ -309,6 +316,35 @@ const EDITS: readonly Edit[] = [
     },
   },
   {
+    name: "change a guest's facts",
+    run: (root, random) => {
+      const lines = ["A", "C", "D"]
+        .filter(() => random.chance(0.4))
+        .map((name) => `${name}=${random.pick(["1", "two"])}\n`);
+      mkdirSync(join(root, "facts/m1"), { recursive: true });
+      writeFileSync(join(root, "facts/m1/g.env"), lines.join(""));
+      return lines.join(" ");
+    },
+  },
+  {
+    name: "change a guest",
+    run: (root, random) => {
+      const file = join(root, "machines/m1/machine.ini");
+      const text = readFileSync(file, "utf8").replace(/\[guest [^]*/, "");
+      const isThere = random.chance(0.8);
+      const layers = ["b", "c", "d"].filter(() => random.chance(0.6)).join(", ");
+      const more = ["autostart = yes", "memory = 64M", "stop = 5"].filter(() => random.chance(0.4));
+      const own = join(root, "machines/m1/_guests");
+      if (isThere && random.chance(0.7)) {
+        mkdirSync(join(own, "g/etc"), { recursive: true });
+        writeFileSync(join(own, `g/etc/${random.pick(["x", "y.hbs"])}`), random.pick(SNIPPETS));
+      } else rmSync(own, { recursive: true, force: true });
+      const section = `[guest g]\nimage = i\nlayers = ${layers}\n${more.join("\n")}\n`;
+      writeFileSync(file, isThere ? text + section : text);
+      return isThere ? section : "gone";
+    },
+  },
+  {
     name: "change a JSON fact",
     run: (root, random) => {
       const net = random.pick([
@@ -329,7 +365,8 @@ const EDITS: readonly Edit[] = [
       if (random.chance(0.5)) layers.reverse();
       const tags = random.pick(["t1", "t1, t2", ""]);
       const file = join(root, `machines/${machine}/machine.ini`);
-      writeFileSync(file, `[machine]\nlayers = ${layers.join(", ")}\ntags = ${tags}\n`);
+      const guest = machine === "m1" ? GUEST : "";
+      writeFileSync(file, `[machine]\nlayers = ${layers.join(", ")}\ntags = ${tags}\n${guest}`);
       return `${machine}: ${layers.join(" ")}`;
     },
   },

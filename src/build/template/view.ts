@@ -2,11 +2,12 @@
 import type { FactSearch, FactValue } from "../../facts/fact.ts";
 import type { MachineFacts } from "../../facts/read-facts.ts";
 import { LEDGER_FILE } from "../../ipam/ledger.ts";
-import type { FactName } from "../../paths.ts";
+import type { FactName, MachineName } from "../../paths.ts";
 import type { Machine } from "../../project/project.ts";
 
 /** What rendering needs of a machine. */
 export interface TemplateView {
+  readonly machine: MachineName;
   /** Facts and `machine` by name. */
   readonly facts: Readonly<Record<string, FactValue>>;
   readonly searched: FactSearch;
@@ -19,7 +20,8 @@ export function templateFacts(machine: Machine, facts: MachineFacts): Readonly<R
   const out: Record<string, FactValue> = {};
   for (const fact of facts.facts.values()) out[fact.name] = fact.value;
   out.machine = {
-    name: machine.name,
+    // A guest's name is that of its host, `/`, and its own.
+    name: machine.name.slice(machine.name.indexOf("/") + 1),
     host: machine.host,
     tags: [...machine.tags],
     layers: machine.layers.map((l) => l.name),
@@ -34,6 +36,7 @@ export function templateFacts(machine: Machine, facts: MachineFacts): Readonly<R
 /** A machine with its facts as templates see both. Pure. */
 export function templateView(machine: Machine, facts: MachineFacts): TemplateView {
   return {
+    machine: machine.name,
     facts: templateFacts(machine, facts),
     searched: facts.searched,
     originOf: (path) => originOf(facts, path),

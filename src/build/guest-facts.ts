@@ -21,8 +21,8 @@ export function readGuestFacts(
   disk: FactDisk,
   problems: Diagnostic[],
 ): ReadonlyMap<string, MachineFacts> {
-  const valueOf = (name: string) => host.facts.get(name as FactName)?.value;
-  const memoryBytes = valueOf("HOST_MEMORY_BYTES");
+  const factOf = (name: string) => host.facts.get(name as FactName)?.value;
+  const memoryBytes = factOf("HOST_MEMORY_BYTES");
   const refused: Diagnostic[] = [];
   const guests = declaredGuests(machine, refused);
   // What is wrong with a guest itself is said where its tree is laid.
@@ -30,7 +30,7 @@ export function readGuestFacts(
     checkQuotas(machine, guests, typeof memoryBytes === "number" ? memoryBytes : undefined, problems);
   const machines = guests.flatMap(({ section }) => section.machine ?? []);
   if (machines.length === 0) return new Map();
-  const id = valueOf("HOST_MACHINE_ID");
+  const id = factOf("HOST_MACHINE_ID");
   const hostId = typeof id === "string" ? parseMachineId(id) : undefined;
   const derived = (guest: Machine): ReadonlyMap<string, FactOrigin> => {
     const place = { file: `facts/probed/${machine.name}.json` };
@@ -39,7 +39,7 @@ export function readGuestFacts(
       if (value !== undefined) known.set(name, { level: "probed", place, value });
     };
     add("HOST_NAME", guest.host);
-    add("HOST_ARCHITECTURE", valueOf("HOST_ARCHITECTURE"));
+    add("HOST_ARCHITECTURE", factOf("HOST_ARCHITECTURE"));
     add("HOST_MACHINE_ID", hostId && guestId(hostId, guest.host));
     return known;
   };

@@ -100,8 +100,8 @@ function declaredGuest(section: GuestSection, problems: Diagnostic[]): Guest | u
     const path = Object.hasOwn(PATHS, key) ? (PATHS[key] ?? "") : "";
     const [outer = "", inner] = path.split(".");
     if (path === "") continue;
-    if (inner !== undefined) nested[outer] = { ...nested[outer], [inner]: valueOf(key, value) };
-    else raw[outer] = valueOf(key, value);
+    if (inner !== undefined) nested[outer] = { ...nested[outer], [inner]: readValue(key, value) };
+    else raw[outer] = readValue(key, value);
   }
   raw.resources = nested.resources ?? {};
   if (Object.keys(nested.vm ?? {}).length > 0) raw.vm = nested.vm ?? {};
@@ -114,7 +114,7 @@ function declaredGuest(section: GuestSection, problems: Diagnostic[]): Guest | u
 }
 
 /** What has not the form that a setting wants stays text, for its check to refuse. */
-function valueOf(key: string, text: string): FactValue {
+function readValue(key: string, text: string): FactValue {
   switch (key) {
     case "autostart":
     case "pinned":

@@ -84,8 +84,16 @@ function refuseQuota(
 function checkCount(machine: Machine, guests: readonly DeclaredGuest[], problems: Diagnostic[]): void {
   const quota = machine.quotas.get("count");
   if (!quota) return;
-  if (!/^\d{1,6}$/.test(quota.value)) return refuseQuota("count", quota, problems);
-  if (guests.length <= Number(quota.value)) return;
+  if (!/^\d{1,6}$/.test(quota.value)) refuseQuota("count", quota, problems);
+  else if (guests.length > Number(quota.value)) refuseCount(machine, guests, quota, problems);
+}
+
+function refuseCount(
+  machine: Machine,
+  guests: readonly DeclaredGuest[],
+  quota: { readonly value: string; readonly place: Place },
+  problems: Diagnostic[],
+): void {
   problems.push(
     describe({
       kind: "quota",

@@ -330,7 +330,7 @@ const EDITS: readonly Edit[] = [
     name: "change a guest",
     run: (root, random) => {
       const file = join(root, "machines/m1/machine.ini");
-      const text = readFileSync(file, "utf8").replace(/\[guest [^]*/, "");
+      const text = readFileSync(file, "utf8").replace(/\[guest [\s\S]*/, "");
       const isThere = random.chance(0.8);
       const layers = ["b", "c", "d"].filter(() => random.chance(0.6)).join(", ");
       const more = ["autostart = yes", "memory = 64M", "stop = 5"].filter(() => random.chance(0.4));

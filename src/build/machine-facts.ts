@@ -12,6 +12,7 @@ import { formatAddress, formatCidr, hostOf } from "../ipam/cidr.ts";
 import { type Allocation, LEDGER_FILE, type Ledger, readLedger } from "../ipam/ledger.ts";
 import { keyOf } from "../ipam/plan.ts";
 import { describe } from "../ipam/problems.ts";
+import { reachableAddresses } from "../ipam/reachable.ts";
 import { type MachineId, parseMachineId, SUBNETS, ulaAddress, ulaPrefix, ulaSubnet } from "../ipam/ula.ts";
 import { readReserved } from "../ipam/wish.ts";
 import type { AbsPath, MachineName } from "../paths.ts";
@@ -94,7 +95,7 @@ function networkFact({ ipv4, subnet }: Allocation, id: MachineId | undefined) {
 
 /** One machine as the others' templates see it. */
 function memberFact({ name, host, tags, layers }: Machine, known: Known, ledger: Ledger): FactValue {
-  const { id, wireguardKey } = known;
+  const { id, wireguardKey, addresses = [] } = known;
   const networks = ledger
     .filter((a) => a.machine === name)
     .map((a) => ({ name: a.network, ...networkFact(a, id) }));
@@ -102,13 +103,24 @@ function memberFact({ name, host, tags, layers }: Machine, known: Known, ledger:
     ? { ipv6: formatCidr(ulaPrefix(id)), address6: formatAddress(ulaAddress(id, SUBNETS.machine[0])) }
     : {};
   const key = wireguardKey ? { wireguardKey } : {};
-  return { name, host, tags: [...tags], layers: layers.map((l) => l.name), ...own, ...key, networks };
+  return {
+    name,
+    host,
+    tags: [...tags],
+    layers: layers.map((l) => l.name),
+    ...own,
+    addresses: [...addresses],
+    ...key,
+    networks,
+  };
 }
 
 /** What the others need of a machine's probed facts. */
 interface Known {
   readonly id?: MachineId;
   readonly wireguardKey?: string;
+  /** Empty, or left out: never probed, or on no network that it shares with others. */
+  readonly addresses?: readonly string[];
 }
 
 /** Of all machines that were probed, whether they are built now or not: two that are one show only together. */
@@ -124,7 +136,19 @@ function readKnown(
     const text = readText(root, `facts/probed/${name}.json`, disk, problems);
     const id = parseMachineId(/"HOST_MACHINE_ID":\s*"([0-9a-f]+)"/.exec(text ?? "")?.[1] ?? "");
     const wireguardKey = /"HOST_WIREGUARD_KEY":\s*"([A-Za-z0-9+/]{43}=)"/.exec(text ?? "")?.[1];
-    out.set(name, { ...(id ? { id } : {}), ...(wireguardKey ? { wireguardKey } : {}) });
+    const addresses = addressesIn(text);
+    out.set(name, { ...(id ? { id } : {}), ...(wireguardKey ? { wireguardKey } : {}), addresses });
   }
   return out;
+}
+
+/** Of the text of a file of probed facts; none if it is broken. Pure. */
+function addressesIn(text: string | undefined): string[] {
+  try {
+    const read = JSON.parse(text ?? "null") as Readonly<Record<string, FactValue>> | null;
+    const facts = (read?.facts ?? {}) as Readonly<Record<string, FactValue>>;
+    return reachableAddresses(facts.HOST_LINKS, facts.HOST_ROUTES);
+  } catch {
+    return [];
+  }
 }

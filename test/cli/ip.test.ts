@@ -179,6 +179,7 @@ test("templates see networks, and a change of ledger, id or reservation renders 
       '{{ula-prefix HOST_MACHINE_ID}} {{ula-subnet HOST_MACHINE_ID 256}} {{ula-address HOST_MACHINE_ID 256 "web"}} {{guest-id HOST_MACHINE_ID "web"}}\n',
     "layers/a/etc/fleet.hbs":
       "{{#each machine.fleet}}{{name}} {{default ipv6 'unprobed'}} {{#each networks}}{{name}}={{ipv4}}{{/each}}; {{/each}}",
+    "layers/a/etc/ways.hbs": "{{#each machine.fleet}}{{name}} {{join addresses}}; {{/each}}",
     "layers/a/etc/plain.hbs": "{{machine.name}}\n",
   });
   const at = (file: string): string =>
@@ -199,16 +200,28 @@ test("templates see networks, and a change of ledger, id or reservation renders 
   assert.deepEqual(steps(), []);
 
   s.write(probed("m", { HOST_MACHINE_ID: OTHER_ID }));
-  assert.deepEqual(new Set(steps()), new Set(["fleet", "lan", "prefix"]));
+  assert.deepEqual(new Set(steps()), new Set(["fleet", "lan", "prefix", "ways"]));
   assert.ok(at("lan").endsWith(" fd48:1629:ad67:100:a846:9f5b:48a2:cde5"));
 
   // Another machine's id is part of what a fleet is, and nothing else.
-  s.write(probed("n", { HOST_MACHINE_ID: ID }));
-  assert.deepEqual(new Set(steps()), new Set(["fleet"]));
+  s.write(
+    probed("n", {
+      HOST_MACHINE_ID: ID,
+      HOST_LINKS: [
+        { name: "eno1", kind: "physical", addresses: ["10.1.0.2/24", "fe80::1/64", "2001:db8::2/64"] },
+        { name: "br0", kind: "virtual", addresses: ["10.2.0.2/24"] },
+        { name: "lan", kind: "virtual", addresses: ["10.3.0.1/24"] },
+      ],
+      HOST_ROUTES: ["default via 10.2.0.1 dev br0", "10.3.0.0/24 dev lan"],
+    }),
+  );
+  assert.deepEqual(new Set(steps()), new Set(["fleet", "ways"]));
+  // Its own network is no way to it.
+  assert.equal(at("ways"), "m ; n 10.1.0.2,10.2.0.2,2001:db8::2;");
   assert.equal(at("fleet"), "m fd48:1629:ad67::/48 lan=192.168.0.0/24; n fdbf:f37c:3666::/48 ;");
 
   s.write({ "facts/ipam.json": ledgerOf(s).replace("192.168.0.0", "192.168.5.0") });
-  assert.deepEqual(new Set(steps()), new Set(["fleet", "lan", "taken"]));
+  assert.deepEqual(new Set(steps()), new Set(["fleet", "lan", "taken", "ways"]));
   assert.equal(at("lan").split(" ")[1], "192.168.5.1");
 
   s.write({ "lab.ini": "[reserved]\nvpn = 10.8.0.0/16\n" });

@@ -18,6 +18,8 @@ const RUN = "/run/local/bridge";
 /** What the layer firewall includes at each load: which links are networks of the machine. */
 const FIREWALL_RUN = "/run/local/firewall";
 const DHCP_RUN = "/run/local/bridge-dhcp";
+/** There while the layer dns runs: it answers for the networks whose files it finds in RUN. */
+const NAMES_RUN = "/run/local/dns";
 /** Files of other layers for the guests' DHCP and DNS: etc/network/NETWORK.d/*.conf, in dnsmasq's format. */
 const DROP_INS = "/usr/local/etc/network";
 
@@ -86,8 +88,9 @@ function up(network: string): void {
   // A reload of the firewall reads the file; what is loaded already has to hear of it.
   if (isOurs && hasFirewall()) run("nft", ["-f", firewallFile(network)]);
   // dnsmasq reads its file at its start only. Not waited for: it is ordered after this very unit.
-  if (changed.includes(dnsmasqFile(network)))
-    run("systemctl", ["--no-block", "try-restart", `bridge-dhcp@${network}.service`]);
+  if (!changed.includes(dnsmasqFile(network))) return;
+  run("systemctl", ["--no-block", "try-restart", `bridge-dhcp@${network}.service`]);
+  tellNames();
 }
 
 function down(network: string): void {
@@ -97,8 +100,10 @@ function down(network: string): void {
   if (isKnown && hasFirewall()) run("nft", ["-f", "-"], `${firewallText(network)}${leaveFirewall(network)}`);
   const files = ["netdev", "network"].map((kind) => join(NETWORKD, `50-${network}.${kind}`));
   const reload = [...files, uplinkFile(network)].some((file) => existsSync(file));
+  const hadNames = existsSync(dnsmasqFile(network));
   for (const file of [...files, uplinkFile(network), dnsmasqFile(network), join(RUN, `${network}.env`)])
     rmSync(file, { force: true });
+  if (hadNames) tellNames();
   // Else networkd would make the link again; it gives the uplink back what it has otherwise.
   if (reload) reloadNetworkd();
   const isThere = (): boolean => existsSync(`/sys/class/net/${network}/bridge`);
@@ -118,6 +123,11 @@ function reloadNetworkd(): void {
       throw new Refusal(`\`networkctl reload\` failed: ${(done.stderr || String(done.error ?? "")).trim()}`);
     pause(RELOAD_PAUSE_MS);
   }
+}
+
+/** What it answers is left aside: one that stops at this moment reads the files at its next start. */
+function tellNames(): void {
+  if (existsSync(NAMES_RUN)) spawnSync("systemctl", ["--no-block", "reload", "dns.service"]);
 }
 
 function pause(ms: number): void {

@@ -10,6 +10,7 @@ import type { Machine } from "../project/project.ts";
 import { lintUnits } from "../units/lint/lint-units.ts";
 import type { Check, Found } from "./check.ts";
 import { lintCredentials } from "./credentials.ts";
+import { lintGuestImages } from "./guest-images.ts";
 import { apartFromGuests } from "./guest-trees.ts";
 import { type MachineTree, machineTree, type TextCache } from "./machine-tree.ts";
 import { nftables } from "./nftables.ts";
@@ -78,6 +79,7 @@ export async function verifyTrees(
     lintUnits(tree, judged).map((diagnostic) => ({ tree, diagnostic })),
   );
   for (const tree of trees) own.push(...lintCredentials(tree));
+  own.push(...lintGuestImages(trees));
   own.push(...(await runChecks([plainFiles], trees)).found);
   const ownMs = performance.now() - startedAt;
   const programs = await runChecks(CHECKS, trees);

@@ -300,6 +300,24 @@ test("what concerns a guest is planned, explained and foretold like a machine's 
   });
 });
 
+test("verify says which packages an image lacks for the layers of its guests", () => {
+  const more: Files = {
+    "layers/site/layer.ini": "[layer]\npackages = nginx-light, curl\n[facts]\nTITLE = none\n",
+    "layers/hosting/etc/images/debian.ini": "[build]\nsuite = bookworm\npackages = systemd, curl\n",
+    "layers/hosting/etc/images/odd.ini": "[image]\nsource = ftp://x\n",
+  };
+  withHost(`${WEB}layers = site\n`, more, (s) => {
+    const { stderr } = s.run(["verify"]);
+    const lines = stderr.split("\n").filter((line) => /etc\/images/.test(line));
+    assert.match(
+      lines.join("\n"),
+      /debian\.ini: image `debian` does not name package `nginx-light`, which guest `web` needs/,
+    );
+    assert.match(lines.join("\n"), /odd\.ini:2/);
+    assert.equal(lines.length, 2, stderr);
+  });
+});
+
 test("verify reads a guest's tree as a tree of its own, and names its sources", () => {
   const more: Files = {
     "layers/site/etc/lib.hbs": "",

@@ -25,6 +25,8 @@ export interface ImageOptions {
   readonly onProgress?: (line: string) => void;
   /** Writes the image file; undefined: mmdebstrap. Tests put a cheap one here. */
   readonly builder?: ImageBuilder;
+  /** File name stem of what `builder` makes; it changes with its recipe. Undefined: follows from the packages. */
+  readonly key?: string;
 }
 
 export interface Image {
@@ -57,7 +59,7 @@ interface Seal {
  */
 export async function ensureImage(options: ImageOptions): Promise<Result<Image>> {
   const folder = join(options.cacheFolder ?? cacheFolder(process.env, homedir()), "images") as AbsPath;
-  const key = imageKey(options.packages);
+  const key = options.key ?? imageKey(options.packages);
   const file = join(folder, `${key}.tar.zst`) as AbsPath;
   const cached = await readSound(file);
   if (cached !== undefined) return success({ file, key, sizeBytes: cached.sizeBytes, built: false });

@@ -20,6 +20,8 @@ import {
   NETWORK_NAME,
   sizeBytes,
   VM_ACCELERATORS,
+  VM_APPEND,
+  VM_DEVICE,
   VM_FIRMWARES,
   VM_MACHINES,
 } from "./guest.ts";
@@ -41,7 +43,7 @@ const KEYS: Readonly<Record<"guest" | "resources" | "mount" | "vm", readonly str
   ],
   resources: ["cpu", "memory", "tasks", "io", "disk"],
   mount: ["kind", "source", "target", "readOnly"],
-  vm: ["machine", "cpus", "firmware", "iso", "display", "accelerator"],
+  vm: ["machine", "cpus", "firmware", "iso", "display", "accelerator", "devices", "append"],
 };
 
 /** Less does not boot: a guest that is killed at once looks like a fault elsewhere. */
@@ -268,13 +270,36 @@ function checkVm(
   if (machine === "microvm" && firmware === "uefi")
     misplaced("vm.firmware", "a `microvm` boots its kernel without firmware; UEFI needs `q35`");
   const iso = path(options.iso, "vm.iso", refuse);
+  const devices: string[] = [];
+  for (const [n, item] of items(options.devices, "vm.devices", refuse).entries()) {
+    if (typeof item !== "string" || !VM_DEVICE.test(item))
+      refuse(`vm.devices[${n}]`, item, "`pci:0000:01:00.0`, `mdev:UUID` or `render:0000:00:02.0`");
+    else if (devices.includes(item)) misplaced(`vm.devices[${n}]`, `\`${item}\` is named twice`);
+    else devices.push(item);
+  }
+  const append = text(
+    options.append,
+    "vm.append",
+    VM_APPEND,
+    "words for the kernel's command line, without quotes, `$` and `\\`",
+    refuse,
+  );
+  const display = flag(options.display, "vm.display", refuse);
+  if (machine === "microvm") {
+    const why = "a `microvm` has no PCI bus; say `q35`";
+    if (iso !== undefined) misplaced("vm.iso", why);
+    if (display) misplaced("vm.display", why);
+    if (devices.length > 0) misplaced("vm.devices", why);
+  }
   return {
     machine,
     cpus: whole(options.cpus, "vm.cpus", MOST_CPUS, `a number from 1 to ${MOST_CPUS}`, refuse) ?? vm.cpus,
     firmware,
     ...(iso === undefined ? {} : { iso }),
-    display: flag(options.display, "vm.display", refuse),
+    display,
     accelerator: oneOf(options.accelerator, "vm.accelerator", VM_ACCELERATORS, refuse) ?? vm.accelerator,
+    ...(devices.length === 0 ? {} : { devices }),
+    ...(append === undefined ? {} : { append }),
   };
 }
 

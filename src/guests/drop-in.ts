@@ -5,12 +5,15 @@
  */
 import type { NetworkMode } from "../ipam/wish.ts";
 import type { UnitName } from "../paths.ts";
-import type { Guest } from "./guest.ts";
+import { type Guest, sizeBytes } from "./guest.ts";
 
 /** Name of the file in the `UNIT.d` folders. */
 export const DROP_IN = "50-guest.conf";
 /** What starts guests at boot (systemd.special(7)). */
 export const AUTOSTART_FOLDER = "machines.target.wants";
+
+/** QEMU itself takes some 60, its video memory 16, translated code at most 256 (see qemu-arguments.ts). */
+const VM_OVERHEAD_MIB = 384;
 
 /** The unit that is the guest while it runs. Pure. */
 export function guestUnit(guest: Pick<Guest, "name" | "kind">): UnitName {
@@ -36,6 +39,7 @@ export function guestDropIn(
     guestRootUnit(guest),
     // With `host` there is no link to wait for.
     ...(guest.network === undefined || mode === "host" ? [] : [`bridge@${guest.network}.service`]),
+    ...(guest.vm?.firmware === "uefi" ? [`swtpm@${guest.name}.service`] : []),
   ].join(" ");
   const { cpu, memory, tasks, io } = guest.resources;
   const lines = [
@@ -46,11 +50,13 @@ export function guestDropIn(
     "",
     "[Service]",
     ...(cpu === undefined ? [] : [`CPUQuota=${cpu}`]),
-    ...(memory === undefined ? [] : [`MemoryMax=${memory}`]),
+    ...(memory === undefined ? [] : [`MemoryMax=${guest.kind === "vm" ? vmMemoryMax(memory) : memory}`]),
     ...(tasks === undefined ? [] : [`TasksMax=${tasks}`]),
     ...(io === undefined ? [] : [`IOWeight=${io}`]),
     `TimeoutStartSec=${guest.readySeconds}s`,
     `TimeoutStopSec=${guest.stopSeconds}s`,
+    // Devices that write into the guest's memory by themselves: none of it may move.
+    ...(guest.vm?.devices?.some((d) => !d.startsWith("render:")) ? ["LimitMEMLOCK=infinity"] : []),
     ...(restartOn.length === 0 ? [] : ["", "[X-Labctl]", `RestartOn=${restartOn.join(" ")}`]),
   ];
   return `${lines.join("\n")}\n`;
@@ -60,6 +66,14 @@ export function guestDropIn(
 export function guestRootDropIn(guest: Guest): string {
   const image = `image@${guest.image}.service`;
   return `${[...header(guest), "[Unit]", `Requires=${image}`, `After=${image}`].join("\n")}\n`;
+}
+
+/**
+ * What a virtual machine with so much memory may take: the emulator's own part, and with TCG the translated code, come on
+ * top. Less would have the kernel end the guest for using what it was given. Pure.
+ */
+function vmMemoryMax(memory: string): string {
+  return `${Math.ceil((sizeBytes(memory) ?? 0) / 1024 ** 2) + VM_OVERHEAD_MIB}M`;
 }
 
 function header(guest: Guest): string[] {

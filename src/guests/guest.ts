@@ -11,6 +11,15 @@ export const VM_MACHINES = ["microvm", "q35"] as const;
 export const VM_FIRMWARES = ["none", "uefi"] as const;
 export const VM_ACCELERATORS = ["kvm", "tcg"] as const;
 
+/**
+ * A device of the machine that a virtual machine gets: `pci:0000:01:00.0` whole, by VFIO; `mdev:UUID` a mediated device
+ * that exists; `render:0000:00:02.0` the right to draw with that GPU.
+ */
+export const VM_DEVICE =
+  /^(pci|render):[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$|^mdev:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+/** Without quotes, backslashes and `$`, which mean something to those through whose hands it goes. */
+export const VM_APPEND = /^[A-Za-z0-9 .,:;=_@/%+()[\]-]{1,1000}$/;
+
 /** At most 11 characters: `vb-NAME` and its like name interfaces, which have at most 15 bytes (netdevice(7), IFNAMSIZ). */
 export const GUEST_NAME = /^[a-z]([a-z0-9-]{0,9}[a-z0-9])?$/;
 /** An instance of `image@.service`, and a file's name. */
@@ -48,7 +57,12 @@ export interface GuestVm {
   /** Attached only while the disk is blank: an absolute path of the machine. */
   readonly iso?: string;
   readonly display: boolean;
+  /** `tcg` has to be asked for: an emulated processor is some ten times slower. */
   readonly accelerator: (typeof VM_ACCELERATORS)[number];
+  /** Devices of the machine that the guest gets, of form `VM_DEVICE`; undefined: none. */
+  readonly devices?: readonly string[];
+  /** More words for the kernel's command line, where the image has a kernel of its own. */
+  readonly append?: string;
 }
 
 export interface Guest {

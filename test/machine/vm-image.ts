@@ -95,7 +95,17 @@ const DHCP = `#!/bin/busybox sh
 /bin/busybox ip addr add $ip/$mask dev $interface; /bin/busybox ip route add default via $router
 `;
 
-/** Says on the console what it was given, and ends as asked when its power button is pressed (no logind, no acpid). */
+/** Shuts down when its power button is pressed, the only key it has: logind would need udev. */
+const BUTTON = `[Unit]
+Description=Power button
+ConditionPathExists=/dev/input/event0
+[Service]
+ExecStart=/bin/sh -c 'dd if=/dev/input/event0 of=/dev/null bs=24 count=1 && echo "guest: power button" >/dev/console && systemctl poweroff'
+[Install]
+WantedBy=multi-user.target
+`;
+
+/** Says on the console what it was given. */
 const REPORT = `[Unit]
 Description=What this guest was given
 [Service]
@@ -135,7 +145,9 @@ for u in ${MASKED.join(" ")}; do ln -sf /dev/null "$S/$u"; done
 for g in "$root"/usr/lib/systemd/system-generators/*; do case "$g" in */systemd-debug-generator) ;; *) ln -sf /dev/null "$root/etc/systemd/system-generators/\${g##*/}";; esac; done
 cat > "$S/guest-report.service" <<'X'
 ${REPORT}X
-chroot "$root" systemctl --quiet enable guest-report
+cat > "$S/guest-button.service" <<'X'
+${BUTTON}X
+chroot "$root" systemctl --quiet enable guest-report guest-button
 rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
 `;
 }

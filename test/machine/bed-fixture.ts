@@ -40,6 +40,16 @@ export const EXTRA_PACKAGES: Readonly<Record<string, readonly string[]>> = {
     ...["btrfs-progs", "bzip2", "docker-registry", "e2fsprogs", "mmdebstrap", "qemu-utils", "skopeo", "sqv"],
     ...["umoci", "xz-utils", "zstd"],
   ],
+  "vms.test.ts": [
+    ...["btrfs-progs", "ovmf", "qemu-system-x86", "qemu-utils", "socat", "swtpm", "xorriso"],
+    // What the layer `images` names, with which machines of virtual machines get their disks.
+    ...["bzip2", "e2fsprogs", "sqv", "xz-utils", "zstd"],
+  ],
+};
+
+/** Images besides the machines' own that single test files need, built where there is a network. */
+const OTHER_IMAGES: Readonly<Record<string, () => Promise<unknown>>> = {
+  "vms.test.ts": async () => (await import("./vm-image.ts")).vmImage(),
 };
 
 /**
@@ -73,6 +83,7 @@ export async function runPrepared(argv: readonly string[]): Promise<number> {
   const tests = files.filter((name) => name.endsWith(".test.ts"));
   if (tests.length === 0 || tests.some((name) => !EXTRA_PACKAGES[name])) await testImage();
   for (const name of files) if (EXTRA_PACKAGES[name]) await testImage(EXTRA_PACKAGES[name]);
+  for (const name of files) await OTHER_IMAGES[name]?.();
   const ended = await runInNamespaces(argv);
   return ended.ok ? ended.value : refuse(ended.problems);
 }

@@ -235,6 +235,25 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => import("./adopt/adopt.ts"),
   },
   {
+    name: "twin",
+    args: "<machine> [-- <command…>]",
+    summary:
+      "boot a disposable copy of a machine from its build, and run its checks or a command in it; root",
+    trailing: "dashes",
+    arity: [1, 1],
+    options: [
+      { name: "check", kind: "flag", help: "run all checks (the default where nothing else is asked for)" },
+      { name: "shell", kind: "flag", help: "open a shell in it" },
+      { name: "keep", kind: "flag", help: "keep it until Ctrl-C, and say how ssh and labctl reach it" },
+      { name: "stats", kind: "flag", help: "print phases with their times" },
+      dryRun,
+      fact,
+      json,
+      quiet,
+    ],
+    load: () => import("./twin/twin.ts"),
+  },
+  {
     name: "why",
     args: "<machine> <path>",
     summary: "say where a path comes from: layer, source, commit, template line, facts, units; offline",

@@ -79,7 +79,10 @@ export async function buildMachines(
 }
 
 /** A machine's tree as it was built last. */
-export async function readWanted(root: AbsPath, machine: Machine): Promise<Result<BuiltMachine["wanted"]>> {
+export async function readWanted(
+  root: AbsPath,
+  machine: Pick<Machine, "name">,
+): Promise<Result<BuiltMachine["wanted"]>> {
   const layout = buildLayout(root);
   const manifestFile = layout.manifest(machine.name);
   const text = readFileSync(manifestFile, "utf8");

@@ -3,9 +3,10 @@
  * Works inside `runInNamespaces` only; whatever is not closed goes away with the namespaces. Must not know what is
  * done with the machines.
  */
+import { randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { failure, type Result, success } from "../diagnostics.ts";
 import type { AbsPath } from "../paths.ts";
 import { makeRunCgroup } from "./cgroup.ts";
@@ -32,6 +33,8 @@ export interface BedOptions {
   readonly diskFolder?: AbsPath;
   /** Undefined: btrfs where the host has it, else overlay. */
   readonly poolKind?: PoolKind;
+  /** True: the unpacked image is kept beside the packed one, for later beds. Undefined: no. */
+  readonly keepsPool?: boolean;
 }
 
 export interface BootOptions {
@@ -45,6 +48,12 @@ export interface BootOptions {
   readonly nspawnArguments?: readonly string[];
   /** For READY and a first ssh banner. Undefined: 60 s. */
   readonly timeoutMs?: number;
+  /** The machine-id, 32 hex digits. Undefined: a random one. */
+  readonly machineId?: string;
+  /** False: ready without an ssh banner. Undefined: with one. */
+  readonly waitsForSsh?: boolean;
+  /** Works on the root file system before its first boot; a failure ends the boot. Undefined: it is as in the image. */
+  readonly prepare?: (rootFolder: AbsPath) => Promise<Result<undefined>>;
 }
 
 /**
@@ -64,6 +73,7 @@ export async function openBed(options: BedOptions): Promise<Result<Bed>> {
       imageFile: options.image.file,
       diskFolder: options.diskFolder ?? (tmpdir() as AbsPath),
       mountPoint: join(folder, "pool") as AbsPath,
+      ...(options.keepsPool ? { cacheFile: poolCacheFile(options.image) } : {}),
     }),
     makeBridge(),
     makeKeyPair(folder),
@@ -161,6 +171,8 @@ export class Bed {
     if (!root.ok) return root;
     const hostKey = await hostKeyInto(root.value, own);
     if (!hostKey.ok) return hostKey;
+    const prepared = (await options.prepare?.(root.value)) ?? success(undefined);
+    if (!prepared.ok) return prepared;
     const bedKey = readFileSync(`${this.identityFile}.pub`, "utf8").trim();
     const keysFile = join(own, "authorized_keys");
     writeFileSync(keysFile, `${[bedKey, ...(options.authorizedKeys ?? [])].join("\n")}\n`);
@@ -176,6 +188,8 @@ export class Bed {
       cgroupFolder: this.cgroup,
       // Short: nspawn names the link after it, and a link's name has at most 15 characters.
       linkName: `lab${host}`,
+      uuid: options.machineId ?? randomBytes(16).toString("hex"),
+      waitsForSsh: options.waitsForSsh ?? true,
       nspawnArguments: [
         `--network-bridge=${BRIDGE}`,
         `--load-credential=ssh.authorized_keys.root:${keysFile}`,
@@ -192,6 +206,11 @@ export class Bed {
     const { machines, identityFile, knownHostsFile } = this;
     writeFileSync(this.sshConfigFile, formatSshConfig({ machines, identityFile, knownHostsFile }));
   }
+}
+
+/** Where an image's unpacked form is kept: an image that is built anew has another size, or the same contents. Pure. */
+export function poolCacheFile(image: Pick<Image, "file" | "key" | "sizeBytes">): AbsPath {
+  return join(dirname(image.file), `${image.key}-${image.sizeBytes}.pool`) as AbsPath;
 }
 
 /** What a host name may be, hostname(7), without dots. Pure. */

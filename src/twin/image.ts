@@ -77,6 +77,22 @@ export async function ensureImage(options: ImageOptions): Promise<Result<Image>>
   }
 }
 
+/** The image as it was sealed, if it is cached; its bytes are not read, which is for those who read a copy that proves itself. */
+export async function findImage(
+  options: Pick<ImageOptions, "packages" | "cacheFolder">,
+): Promise<Image | undefined> {
+  const folder = join(options.cacheFolder ?? cacheFolder(process.env, homedir()), "images");
+  const key = imageKey(options.packages);
+  const file = join(folder, `${key}.tar.zst`) as AbsPath;
+  try {
+    const seal = JSON.parse(await readFile(sealFile(file), "utf8")) as Partial<Seal>;
+    const { size } = await stat(file);
+    return seal.sizeBytes === size ? { file, key, sizeBytes: size, built: false } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 async function build(
   file: AbsPath,
   key: string,

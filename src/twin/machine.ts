@@ -3,7 +3,6 @@
  * its console and its power switch. Must not know about other machines.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
@@ -34,6 +33,10 @@ export interface MachineSetup {
   readonly cgroupFolder: AbsPath;
   /** nspawn's machine name, at most 12 characters; the host's end of its link is `vb-` and this. */
   readonly linkName: string;
+  /** Its machine-id, 32 hex digits. */
+  readonly uuid: string;
+  /** True: it is ready when sshd answers, too. */
+  readonly waitsForSsh: boolean;
   readonly nspawnArguments: readonly string[];
 }
 
@@ -62,7 +65,6 @@ export class Machine {
    */
   readonly rootFolder: AbsPath;
   private readonly setup: MachineSetup;
-  private readonly uuid = randomBytes(16).toString("hex");
   private readonly consoleFile: string;
   private running: Running | undefined;
 
@@ -103,7 +105,8 @@ export class Machine {
       running.notified += chunk.toString();
     });
     void running.ended.then(() => listener.kill());
-    const missing = await waitUntilReady(running, this.address, this.port, Date.now() + timeoutMs);
+    const port = this.setup.waitsForSsh ? this.port : undefined;
+    const missing = await waitUntilReady(running, this.address, port, Date.now() + timeoutMs);
     if (missing === undefined) return success(undefined);
     const { name } = this;
     const status = running.end;
@@ -158,12 +161,29 @@ export class Machine {
     stdin: string | Buffer = "",
     timeoutMs = 60_000,
   ): Promise<ProgramEnd> {
+    const inside = this.enterWords();
+    if (inside === undefined) return { status: 127, stdout: "", stderr: `machine ${this.name} is off` };
+    return runProgram([...inside, ...argv], { stdin, timeoutMs });
+  }
+
+  /** What stands before a command line of this side to have it run inside, as `runInside` does; undefined: it is off. */
+  enterWords(terminal = "dumb"): string[] | undefined {
     const leader = this.leaderPid;
-    if (leader === undefined) return { status: 127, stdout: "", stderr: `machine ${this.name} is off` };
-    const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    const enter = ["nsenter", "-t", `${leader}`, "-m", "-p", "-n", "-u", "-i", "-r", "-w", "--"];
-    const plain = ["env", "-i", `PATH=${path}`, "HOME=/root", "USER=root", "LANG=C.UTF-8", "TERM=dumb"];
-    return runProgram([...enter, ...plain, ...argv], { stdin, timeoutMs });
+    if (leader === undefined) return undefined;
+    return [
+      "nsenter",
+      "-t",
+      `${leader}`,
+      "-m",
+      "-p",
+      "-n",
+      "-u",
+      "-i",
+      "-r",
+      "-w",
+      "--",
+      ...plainWords(terminal),
+    ];
   }
 
   private spawnNspawn(notifySocket: string): Running {
@@ -184,7 +204,7 @@ export class Machine {
       "--keep-unit",
       `--machine=${setup.linkName}`,
       `--hostname=${setup.name}`,
-      `--uuid=${this.uuid}`,
+      `--uuid=${setup.uuid}`,
       "--capability=all",
       // Containers share the host's clock: a machine that set it would set everyone's.
       "--drop-capability=CAP_SYS_TIME",
@@ -213,6 +233,12 @@ export class Machine {
     });
     return running;
   }
+}
+
+/** Has what follows run with the environment that root has by default. Pure. */
+export function plainWords(terminal = "dumb"): string[] {
+  const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  return ["env", "-i", `PATH=${path}`, "HOME=/root", "USER=root", "LANG=C.UTF-8", `TERM=${terminal}`];
 }
 
 /**
@@ -248,14 +274,14 @@ async function listenForNotify(socket: string): Promise<ChildProcess> {
 async function waitUntilReady(
   running: Running,
   address: string,
-  port: number,
+  port: number | undefined,
   deadline: number,
 ): Promise<string | undefined> {
   while (!running.notified.includes("READY=1")) {
     if (running.end !== undefined || Date.now() > deadline) return "systemd's READY";
     await sleep(POLL_MS);
   }
-  while (!(await answersSsh(address, port))) {
+  while (port !== undefined && !(await answersSsh(address, port))) {
     if (running.end !== undefined || Date.now() > deadline) return `an ssh banner from ${address}:${port}`;
     await sleep(POLL_MS);
   }

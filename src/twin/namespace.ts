@@ -45,6 +45,8 @@ export interface NamespaceOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Undefined: this process's. */
   readonly cwd?: AbsPath;
+  /** Told how to find the namespaces' first process, as this side numbers it, once there is one. */
+  readonly onStart?: (firstPid: () => number | undefined) => void;
 }
 
 /** True in a process that `runInNamespaces` started, and in its descendants: the mark alone is not believed. */
@@ -80,6 +82,7 @@ export async function runInNamespaces(
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     },
   );
+  options.onStart?.(() => initProcess(child.pid));
   const status = await endOf(child);
   removeEmptyCgroups();
   if (!isNullDevice()) return failure(describeProblem({ kind: "host-null-damaged" }));

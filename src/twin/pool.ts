@@ -3,8 +3,17 @@
  * file system in it and a cheap writable copy of that per machine. Must run inside private namespaces, so that the
  * mounts, and with them the space, go away with them. Must not know about booting.
  */
-import { closeSync, ftruncateSync, mkdirSync, openSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import {
+  closeSync,
+  existsSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { type Result, success } from "../diagnostics.ts";
 import type { AbsPath } from "../paths.ts";
 import type { PoolKind } from "./host-support.ts";
@@ -21,6 +30,11 @@ export interface PoolOptions {
   readonly diskFolder: AbsPath;
   /** Not yet existing; the pool is mounted there. */
   readonly mountPoint: AbsPath;
+  /**
+   * A pool with the image in it and nothing else, to be copied: from the second time on that is a quarter of a second
+   * instead of a whole one. Made if it is not there; btrfs only. Undefined: the image is unpacked each time.
+   */
+  readonly cacheFile?: AbsPath;
 }
 
 export interface Pool {
@@ -28,21 +42,54 @@ export interface Pool {
   readonly mountPoint: AbsPath;
 }
 
-/** Makes and mounts the pool and unpacks the image into it, 0.8 s. Failure leaves nothing mounted. */
+/** Makes and mounts the pool and unpacks the image into it, 1 s, or 0.2 s from its cache. Failure leaves nothing mounted. */
 export async function makePool(options: PoolOptions): Promise<Result<Pool>> {
+  const { kind, mountPoint, cacheFile } = options;
+  const disk = join(options.diskFolder, `labctl-pool-${process.pid}-${Date.now()}.img`) as AbsPath;
+  mkdirSync(mountPoint, { recursive: true });
+  if (kind !== "btrfs" || cacheFile === undefined) return fillPool(options, disk);
+  if (!existsSync(cacheFile)) {
+    removeDrafts(cacheFile);
+    // Beside its final name: it must not appear there half-written.
+    const draft = `${cacheFile}.${process.pid}-${Date.now()}` as AbsPath;
+    const filled = await fillPool(options, draft, true);
+    const left = filled.ok ? await closePool(filled.value) : filled;
+    if (!left.ok) {
+      rmSync(draft, { force: true });
+      return left;
+    }
+    renameSync(draft, cacheFile);
+  }
+  return copyPool(options, cacheFile, disk);
+}
+
+/** What a process that was killed left of its draft, once nobody can be at work on it any more. */
+function removeDrafts(cacheFile: AbsPath): void {
+  const start = `${basename(cacheFile)}.`;
+  for (const name of readdirSync(dirname(cacheFile))) {
+    const startedAt = Number(name.split("-").at(-1));
+    if (name.startsWith(start) && Date.now() - startedAt > DRAFT_MS)
+      rmSync(join(dirname(cacheFile), name), { force: true });
+  }
+}
+
+const DRAFT_MS = 600_000;
+
+/** `keepsName`: the disk stays where it is; else its space goes with the last mount. */
+async function fillPool(options: PoolOptions, disk: AbsPath, keepsName = false): Promise<Result<Pool>> {
   const { kind, mountPoint } = options;
-  const disk = join(options.diskFolder, `labctl-pool-${process.pid}-${Date.now()}.img`);
   const base = baseFolder(mountPoint);
   closeSync(sparseFile(disk));
-  mkdirSync(mountPoint, { recursive: true });
   const format =
     kind === "btrfs" ? ["mkfs.btrfs", "-q", disk] : ["mkfs.ext4", "-q", "-E", "lazy_itable_init=1", disk];
+  // What is kept is copied each time: the smaller the better.
+  const how = keepsName ? "loop,noatime,compress=zstd:1" : "loop,noatime";
   let mounted = await runSteps([
     ["format the pool", format],
-    ["mount the pool", ["mount", "-o", "loop,noatime", disk, mountPoint]],
+    ["mount the pool", ["mount", "-o", how, disk, mountPoint]],
   ]);
   // Unlinked while mounted: the kernel frees it with the last mount, even if this process is killed.
-  rmSync(disk, { force: true });
+  if (!keepsName) rmSync(disk, { force: true });
   if (!mounted.ok) return mounted;
   if (kind === "btrfs") {
     mounted = await runSteps([["create the base volume", ["btrfs", "-q", "subvolume", "create", base]]]);
@@ -61,6 +108,22 @@ export async function makePool(options: PoolOptions): Promise<Result<Pool>> {
   await closePool({ kind, mountPoint });
   return mounted;
 }
+
+async function copyPool(options: PoolOptions, from: AbsPath, disk: AbsPath): Promise<Result<Pool>> {
+  const { kind, mountPoint } = options;
+  const copied = await runSteps([
+    ["copy the pool", ["cp", "--sparse=always", "--reflink=auto", "--", from, disk]],
+    // Two file systems of one id can't be mounted at once before Linux 6.7, which gives the second another one.
+    ...(existsSync(TEMPORARY_IDS) ? [] : [["give the pool an id", ["btrfstune", "-f", "-m", disk]] as const]),
+    ["mount the pool", ["mount", "-o", THROWAWAY, disk, mountPoint]],
+  ]);
+  rmSync(disk, { force: true });
+  return copied.ok ? success({ kind, mountPoint }) : copied;
+}
+
+/** Nothing here outlives a power failure, so nothing has to reach the disk before something else does (btrfs(5)). */
+const THROWAWAY = "loop,noatime,nobarrier,commit=300";
+const TEMPORARY_IDS = "/sys/fs/btrfs/features/temp_fsid";
 
 /** A machine's writable root, a copy of the image in 10 ms; `name` is new in this pool. */
 export async function cloneRoot(pool: Pool, name: string): Promise<Result<AbsPath>> {

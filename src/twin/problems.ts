@@ -5,6 +5,7 @@
 
 import { type Diagnostic, problem, warning } from "../diagnostics.ts";
 import type { AbsPath } from "../paths.ts";
+import type { CheckEnd } from "./machine-checks.ts";
 
 export type TwinProblem =
   | { readonly kind: "host-not-linux"; readonly platform: string }
@@ -55,7 +56,21 @@ export type TwinProblem =
       readonly missing: string;
       readonly console: readonly string[];
     }
-  | { readonly kind: "machine-still-running"; readonly name: string };
+  | { readonly kind: "machine-still-running"; readonly name: string }
+  | { readonly kind: "machine-call-failed"; readonly name: string; readonly why: string }
+  | { readonly kind: "twin-check-failed"; readonly machine: string; readonly check: CheckEnd }
+  | {
+      readonly kind: "twin-unit-failed";
+      readonly machine: string;
+      readonly unit: string;
+      readonly log: readonly string[];
+    }
+  | {
+      readonly kind: "twin-other-generation";
+      readonly machine: string;
+      readonly wanted: string;
+      readonly found: string;
+    };
 
 /** Words a problem; the code is its kind. Pure. */
 export function describeProblem(p: TwinProblem): Diagnostic {
@@ -145,9 +160,47 @@ export function describeProblem(p: TwinProblem): Diagnostic {
       });
     case "machine-still-running":
       return problem(p.kind, `machine \`${p.name}\` is running`, { help: "stop or kill it first" });
+    case "machine-call-failed":
+      return problem(p.kind, `a program in ${p.name} could not be run: ${p.why}`, {
+        help: "the host may be short of memory or processes; `dmesg` may say more",
+      });
+    case "twin-check-failed": {
+      const { name, verdict, how, output } = p.check;
+      const end = verdict === "timeout" ? "did not end in time" : "failed";
+      return problem(p.kind, `check \`${name}\` ${end} in the twin of \`${p.machine}\``, {
+        notes: [...(how === undefined ? [] : [how]), ...output.map((line) => `said: ${line}`)],
+        help: `\`labctl twin ${p.machine} --shell\` looks around in it`,
+      });
+    }
+    case "twin-unit-failed":
+      return problem(p.kind, `unit \`${p.unit}\` failed in the twin of \`${p.machine}\``, {
+        notes: p.log.map((line) => `said: ${line}`),
+        help: `\`labctl twin ${p.machine} -- systemctl status ${p.unit}\``,
+      });
+    case "twin-other-generation":
+      return problem(p.kind, `the twin of \`${p.machine}\` runs ${p.found || "no generation"}`, {
+        notes: [`the build is ${p.wanted}`, "something in the twin changed labctl's own files"],
+        help: "look for a unit or check that writes to /usr/local",
+      });
     default:
       return p satisfies never;
   }
+}
+
+/** Said where the secrets of a machine can't be opened by whoever makes its twin. Pure. */
+export function twinSecretsWarning(
+  machine: string,
+  secrets: readonly string[],
+  why: readonly Diagnostic[],
+): Diagnostic {
+  return warning("twin-secrets-missing", `the twin of \`${machine}\` has none of its secrets`, {
+    notes: [
+      ...why.map((p) => p.message),
+      `missing: ${secrets.join(", ")}`,
+      "units that load them fail in it",
+    ],
+    ...(why[0]?.help === undefined ? {} : { help: why[0].help }),
+  });
 }
 
 /** Said aloud where machines run on overlayfs instead of btrfs. Pure. */

@@ -244,6 +244,12 @@ export const COMMANDS: readonly CommandSpec[] = [
     options: [
       { name: "check", kind: "flag", help: "run all checks (the default where nothing else is asked for)" },
       { name: "shell", kind: "flag", help: "open a shell in it" },
+      {
+        name: "package",
+        kind: "list",
+        placeholder: "NAME",
+        help: "have this Debian package in it, too, besides those of its layers",
+      },
       { name: "keep", kind: "flag", help: "keep it until Ctrl-C, and say how ssh and labctl reach it" },
       { name: "stats", kind: "flag", help: "print phases with their times" },
       dryRun,

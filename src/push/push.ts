@@ -112,7 +112,7 @@ function unchanged(machine: string): () => Diagnostic {
 export async function carryOut(
   transport: Transport,
   machine: string,
-  survey: Survey,
+  survey: Pick<Survey, "plan" | "session">,
   stage: StageFiles,
   settings: PushSettings,
   onEvent: OnPushEvent,
@@ -154,7 +154,7 @@ export async function carryOut(
 async function stageAndCommit(
   transport: Transport,
   machine: string,
-  { plan, session }: Survey,
+  { plan, session }: Pick<Survey, "plan" | "session">,
   stage: StageFiles,
   settings: PushSettings,
   onEvent: OnPushEvent,

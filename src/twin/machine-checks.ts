@@ -30,6 +30,9 @@ export interface MachineState {
   readonly skippedUnits: readonly string[];
 }
 
+/** Starts only after a push that was cut short. */
+const RECOVERY = "labctl-recover.service";
+
 /** All checks run at once, 10 s each; what a failed unit said last comes with it. */
 const LIMIT_MS = 40_000;
 const LOG_LINES = 8;
@@ -110,7 +113,8 @@ async function skippedUnits(transport: Transport, manifest: Manifest): Promise<s
       const value = (key: string) => new RegExp(`^${key}=(.*)$`, "m").exec(block)?.[1] ?? "";
       // A unit that nobody started has no result: it was never asked.
       const wasAsked = value("ConditionTimestampMonotonic") !== "0";
-      return wasAsked && value("ConditionResult") === "no" ? [value("Id")] : [];
+      const isSkipped = wasAsked && value("ConditionResult") === "no" && value("Id") !== RECOVERY;
+      return isSkipped ? [value("Id")] : [];
     })
     .sort();
 }

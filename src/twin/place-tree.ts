@@ -6,14 +6,15 @@
 import { readFileSync } from "node:fs";
 import type { Manifest } from "../build/manifest.ts";
 import { type Diagnostic, type Result, success } from "../diagnostics.ts";
-import { blake3 } from "../hash.ts";
 import type { AbsPath } from "../paths.ts";
-import { knownTrees } from "../push/known-trees.ts";
 import type { PushPlan } from "../push/plan.ts";
 import { carryOut } from "../push/push.ts";
 import { openLacked, type SecretSource } from "../push/secrets.ts";
+import { newSessionName } from "../push/session.ts";
 import { type BuiltTree, stageBuilt } from "../push/stage/staging.ts";
-import { surveyMachine } from "../push/survey.ts";
+import { diffTrees } from "../push/tree-diff.ts";
+import { triggersFor } from "../push/triggers/index.ts";
+import { FIRST_SYSTEMD } from "../secrets/problems.ts";
 import { plainWords } from "./machine.ts";
 import { twinSecretsWarning } from "./problems.ts";
 import { processTransport } from "./process-transport.ts";
@@ -31,8 +32,6 @@ export interface PlaceOptions {
   readonly meta: Readonly<Record<string, string>>;
   /** Undefined: the repository has no identity. */
   readonly repository: string | undefined;
-  /** For what a push remembers of machines: this one is nobody's. */
-  readonly scratchFolder: AbsPath;
 }
 
 /** What is not there although the tree has it. */
@@ -66,16 +65,13 @@ async function commitTree(root: AbsPath, options: PlaceOptions): Promise<Result<
   const { machine, wanted, keep, meta, who, repository, secrets } = options;
   const startedAt = performance.now();
   const transport = processTransport(`the twin of ${machine}`, ["chroot", root, ...plainWords()]);
-  const known = knownTrees(options.scratchFolder, await blake3());
-  const survey = await surveyMachine(transport, machine, wanted, known, () => {}, { takeOver: false });
-  if (!survey.ok) return survey;
-  const opened = await openLacked(machine, survey.value.plan, survey.value.probe.systemdVersion, secrets);
+  const whole = firstPlan(wanted);
+  // Images have what credentials need.
+  const opened = await openLacked(machine, whole, FIRST_SYSTEMD, secrets);
   // Anything else is a fault of the repository, which a push would refuse as well.
   if (!opened.ok && !isOnlyLocked(opened.problems)) return opened;
-  const warnings = opened.ok
-    ? []
-    : [twinSecretsWarning(machine, secretNames(wanted.manifest), opened.problems)];
-  const plan = filesOnly(survey.value.plan, opened.ok);
+  const secretsMissing = opened.ok ? [] : secretNames(wanted.manifest);
+  const plan = opened.ok ? whole : { ...whole, files: whole.files.filter((f) => f.after?.type !== "secret") };
   const manifestText = readFileSync(wanted.manifestFile, "utf8");
   const stage = stageBuilt(transport, machine, wanted, manifestText, opened.ok ? opened.value : []);
   const settings = {
@@ -88,33 +84,37 @@ async function commitTree(root: AbsPath, options: PlaceOptions): Promise<Result<
     // Asked for a confirmation only.
     reconnect: () => Promise.resolve(success(transport)),
   };
-  const done = await carryOut(
-    transport,
-    machine,
-    { ...survey.value, plan },
-    stage,
-    settings,
-    () => {},
-    startedAt,
-  );
+  const survey = { plan, session: newSessionName() };
+  const done = await carryOut(transport, machine, survey, stage, settings, () => {}, startedAt);
   if (!done.ok) return done;
-  return success({ secretsMissing: opened.ok ? [] : secretNames(wanted.manifest) }, warnings);
+  return success(
+    { secretsMissing },
+    opened.ok ? [] : [twinSecretsWarning(machine, secretsMissing, opened.problems)],
+  );
 }
 
 /**
- * A plan without what needs a machine that runs: units, checks, triggers, all of which the boot does. Users are an exception,
+ * What a push to a machine without any tree does to files; units, checks and triggers are the boot's. Users are an exception,
  * since files may belong to them. Pure.
  */
-function filesOnly(plan: PushPlan, withSecrets: boolean): PushPlan {
+function firstPlan({ manifest, id }: BuiltTree): PushPlan {
+  const files = diffTrees(undefined, manifest);
   return {
-    ...plan,
-    files: withSecrets ? plan.files : plan.files.filter((f) => f.after?.type !== "secret"),
+    machine: manifest.machine,
+    from: undefined,
+    to: id,
+    files,
+    taken: [],
     units: [],
     daemonReload: false,
-    triggers: plan.triggers.filter((t) => t.name === "sysusers"),
+    triggers: triggersFor(files).filter((t) => t.name === "sysusers"),
     packages: [],
     unneeded: [],
+    prunePackages: false,
     checks: [],
+    drifted: [],
+    pending: false,
+    notes: [],
   };
 }
 

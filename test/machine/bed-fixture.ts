@@ -14,7 +14,7 @@ import type { Machine } from "../../src/twin/machine.ts";
 import { isInNamespaces, runInNamespaces } from "../../src/twin/namespace.ts";
 
 /** Packages that tests need in the machines, besides the base set. */
-const TEST_PACKAGES: readonly string[] = [
+export const TEST_PACKAGES: readonly string[] = [
   "nginx-light",
   "curl",
   "nodejs",

@@ -15,7 +15,7 @@ import { unwrap } from "./bed-fixture.ts";
 const PACKAGE_ROOT = join(import.meta.dirname, "../..");
 
 /** Commands that know no options of connections. */
-const OFFLINE: readonly string[] = ["build", "init", "ip", "secret", "why", "wireguard"];
+const OFFLINE: readonly string[] = ["build", "init", "ip", "secret", "twin", "why", "wireguard"];
 
 /** Set by `bundleProgram`: tests that run while sources change must not see half of two programs. */
 let program: string | undefined;

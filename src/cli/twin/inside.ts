@@ -94,7 +94,6 @@ async function bootTwin(
         keep,
         meta,
         repository: handover.repository,
-        scratchFolder: bed.value.folder,
       });
       placedAt = Date.now();
       phases.tree = placedAt - startedAt;

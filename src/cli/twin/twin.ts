@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { projectDisk } from "../../build/project-disk.ts";
-import { failure, problem, type Result, success } from "../../diagnostics.ts";
+import { failure, printable, problem, type Result, success } from "../../diagnostics.ts";
 import { readFacts } from "../../facts/read-facts.ts";
 import { parseMachineId } from "../../ipam/ula.ts";
 import type { FactName } from "../../paths.ts";
@@ -38,7 +38,7 @@ export const run: CommandRun = async (args) => {
   if (!found.ok) return refuse(found.problems);
   const { named, built } = found.value;
   const phases: Record<string, number> = { build: Date.now() - startedAt };
-  const packages = built.wanted.manifest.packages.map((p) => p.name);
+  const packages = [...built.wanted.manifest.packages.map((p) => p.name), ...args.list("package")].sort();
   if (args.flag("dry-run")) return foresee(args, built, packages);
   const hostAt = Date.now();
   const host = checkHost();
@@ -79,6 +79,9 @@ export const run: CommandRun = async (args) => {
 /** What options say against each other; undefined: nothing. */
 function contradiction(args: ParsedArguments): string | undefined {
   const { trailing } = args;
+  // What apt would take for an option, or for a version or another suite.
+  const odd = args.list("package").find((name) => !/^[a-z0-9][a-z0-9+.-]+$/.test(name));
+  if (odd !== undefined) return `--package wants the name of a Debian package, not \`${printable(odd)}\``;
   if (trailing?.length === 0) return "`--` wants a command after it";
   if (args.flag("shell") && trailing) return "--shell and a command contradict each other";
   if (args.flag("shell") && args.flag("json")) return "--shell and --json contradict each other";

@@ -36,6 +36,10 @@ const BAD: readonly (readonly [text: string, line?: number])[] = [
   ["table inet x {\n  chain c {\n    type filter hook inward priority 0;\n  }\n}\n", 3],
   ["table inet x {\n  set s {\n    type ipv4_addr\n    elements = { fd00::1 }\n  }\n}\n"],
   ["delete table inet absent\n", 1],
+  // `nft -c` lets these pass; the kernel does not load them.
+  [rule('oifname "up0" masquerade')],
+  [rule("tcp dport 80 redirect to :8080").replace("type filter hook input", "type nat hook postrouting")],
+  [rule("jump c2").replace("  }\n}", "  }\n  chain c2 {\n    masquerade\n  }\n}"), 7],
 ];
 
 const GOOD: readonly string[] = [
@@ -57,6 +61,9 @@ const GOOD: readonly string[] = [
   rule('iifname "not-there-yet" accept'),
   rule("reject with tcp reset").replace("reject", "meta l4proto tcp reject"),
   "table inet x {\n  chain c {\n    type nat hook postrouting priority srcnat;\n    masquerade\n  }\n}\n",
+  "table inet x {\n  chain c {\n    type nat hook prerouting priority dstnat;\n    tcp dport 80 redirect to :8080\n  }\n}\n",
+  "table inet x {\n  chain c {\n    type nat hook postrouting priority srcnat;\n    jump d\n  }\n  chain d {\n    masquerade\n  }\n}\n",
+  rule('ct mark 1 counter comment "masquerade is done elsewhere"'),
   "table inet x {\n  set s {\n    type ipv6_addr\n    elements = { fd00::1 }\n  }\n}\n",
   "table inet absent\ndelete table inet absent\ntable inet absent {\n}\n",
 ];

@@ -62,7 +62,7 @@ async function prepare(): Promise<Prepared> {
     `systemd-run -q --unit=listen-${name} ${prefix} node -e '${LISTENER}' ${tcp} "${udp}" /run/${name}.count`;
   await inside(
     machine,
-    `systemctl start bridge@lan bridge@dmz; ${listen("machine", "8080,9000", "5000,9001")}`,
+    `systemctl start bridge@lan bridge@dmz; ${listen("machine", "8080,9000", "5000,9001,9002")}`,
   );
   const guests = { lan: await guest("lan"), dmz: await guest("dmz") };
   return { lab, machine, guests };
@@ -78,10 +78,12 @@ async function prepare(): Promise<Prepared> {
     await inside(
       machine,
       `set -e; ip netns add ${name}; ip link add v-${name} type veth peer name eth0 netns ${name}
+       # A second address would be the source of UDP answers.
+       ip netns exec ${name} sysctl -qw net.ipv6.conf.eth0.accept_ra=0
        ip link set v-${name} master ${name} up; ip -n ${name} link set lo up; ip -n ${name} link set eth0 up
        ip -n ${name} address add ${four}/24 dev eth0; ip -n ${name} address add ${six}/64 dev eth0 nodad
        ip -n ${name} route add default via ${lease.IP4_ADDRESS}; ip -n ${name} route add default via ${lease.IP6_ADDRESS}
-       ${listen(name, "80,9000", "", `ip netns exec ${name}`)}
+       ${listen(name, "80,9000", "53,9002", `ip netns exec ${name}`)}
        for i in $(seq 200); do ip netns exec ${name} bash -c "exec 3<>/dev/tcp/127.0.0.1/9000" 2>/dev/null && break; sleep 0.1; done`,
     );
     const routes = [
@@ -106,6 +108,18 @@ async function reached(
     )
     .join("\n");
   return (await run(`${script}\nwait`)).split("\n").filter(Boolean).sort();
+}
+
+/** The same by UDP: a question that is echoed. */
+async function echoed(
+  run: (script: string) => Promise<string>,
+  targets: Readonly<Record<string, readonly [address: string, port: number]>>,
+): Promise<string[]> {
+  const program = `const { createSocket } = require("dgram"); for (const [name, [address, port]] of Object.entries(JSON.parse(process.argv[1]))) {
+    const s = createSocket(address.includes(":") ? "udp6" : "udp4"); s.on("error", () => {}); s.on("message", () => { console.log(name); s.close(); clearInterval(again); });
+    const ask = () => s.send("x", port, address, () => {}); const again = setInterval(ask, 300); ask(); }
+    setTimeout(() => process.exit(), 1500)`;
+  return (await run(`node -e '${program}' '${JSON.stringify(targets)}'`)).split("\n").filter(Boolean).sort();
 }
 
 const here = (script: string): Promise<string> =>
@@ -159,6 +173,47 @@ test("who reaches what is what was declared, over IPv4 and IPv6", async () => {
     outside.close();
   }
   assert.match(await inside(machine, "nft list chain inet labctl refused"), /counter packets [1-9]/);
+});
+
+test("the same by UDP", async () => {
+  const { machine, guests } = await theMachine();
+  const outside = createSocket("udp6").bind(7001, "::");
+  outside.on("message", (message, { address, port }) => outside.send(message, port, address));
+  try {
+    const at = (name: "lan" | "dmz"): ((script: string) => Promise<string>) => {
+      return (script) => inside(machine, `ip netns exec ${name} bash <<'END'\n${script}\nEND`);
+    };
+    for (const family of ["four", "six"] as const) {
+      const own = family === "four" ? machine.address : machine.ulaAddress;
+      const targets = (machineAt: string): Record<string, readonly [string, number]> => ({
+        "machine:5000": [machineAt, 5000],
+        "machine:9002": [machineAt, 9002],
+        "lan:53": [guests.lan[family], 53],
+        "lan:9002": [guests.lan[family], 9002],
+        "dmz:53": [guests.dmz[family], 53],
+        "dmz:9002": [guests.dmz[family], 9002],
+        "outside:7001": [family === "four" ? PUSHER : "fd97::1", 7001],
+      });
+      const [out, itself, lan, dmz] = await Promise.all([
+        echoed(here, targets(own)),
+        echoed((script) => inside(machine, script), targets(own)),
+        echoed(at("lan"), targets(guests.lan.gateway[family])),
+        echoed(at("dmz"), targets(guests.dmz.gateway[family])),
+      ]);
+      assert.deepEqual(
+        { out, itself, lan, dmz },
+        {
+          out: ["machine:5000", "outside:7001"],
+          itself: Object.keys(targets(own)).sort(),
+          lan: ["dmz:53", "lan:53", "lan:9002", "machine:5000", "outside:7001"],
+          dmz: ["dmz:53", "dmz:9002", "machine:5000"],
+        },
+        family,
+      );
+    }
+  } finally {
+    outside.close();
+  }
 });
 
 test("fifty reloads cut no connection and let no packet in; without the table packets come in", async () => {

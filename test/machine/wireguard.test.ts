@@ -39,7 +39,7 @@ function theFleet(): Promise<Fleet> {
       endpoints[name] = `${/inet ([\d.]+)/.exec(shown)?.[1]}:51820`;
       const network = `[network l${name}]\nipv4 = /24\nmode = routed\n`;
       lab.write({
-        [`machines/${name}/machine.ini`]: `[machine]\nhost = ${machines[name].name}\nlayers = ${name === "c" ? "wireguard" : "network, wireguard"}\n${name === "c" ? "" : `instances = bridge@l${name}.service\n${network}`}`,
+        [`machines/${name}/machine.ini`]: `[machine]\nhost = ${machines[name].name}\nlayers = ${name === "c" ? "wireguard" : "network, firewall, wireguard"}\n${name === "c" ? "" : `instances = bridge@l${name}.service\n${network}`}`,
       });
     }
     lab.write({ "facts/all.json": JSON.stringify({ WIREGUARD_ENDPOINTS: endpoints }) });
@@ -149,6 +149,12 @@ test("guests of two machines' networks reach each other under their own addresse
   assert.equal(await from(b.four), "yes\n");
   assert.equal(await from(b.six), "yes\n");
   assert.match(await inside(machines.b, `ip route get ${a.four}`), / dev wg0 /);
+  // Both machines have the layer firewall, and it is its drop-in that lets this pass.
+  const file = "/usr/local/etc/nftables.d/50-wireguard.nft";
+  await inside(machines.b, `mv ${file} /root/; systemctl reload nftables`);
+  assert.deepEqual([await from(b.four), await from(b.six)], ["no\n", "no\n"]);
+  await inside(machines.b, `mv /root/50-wireguard.nft ${file}; systemctl reload nftables`);
+  assert.deepEqual([await from(b.four), await from(b.six)], ["yes\n", "yes\n"]);
   await Promise.all([machines.a, machines.b].map((m) => inside(m, "ip netns del guest")));
 });
 
@@ -163,7 +169,14 @@ test("a client's file works in wg-quick as it is; taken away, it is locked out b
   const secret = /^PrivateKey = (.*)$/m.exec(added.stdout)?.[1] ?? "";
   assert.ok(!lab.read("facts/a.json").includes(secret));
   await lab.expect(0, ["push", "a"]);
+  // The machine's firewall has the port open by the layer's drop-in: nobody there calls the client first.
+  const port = "inet labctl external_ports { udp . 51820 }";
+  await inside(machines.a, `nft delete element ${port}`);
   await inside(road, `cat >/root/phone.conf <<'E'\n${added.stdout}E\nwg-quick up /root/phone.conf 2>&1`);
+  assert.equal(await reaches(road, addresses.a), "no\n");
+  await inside(machines.a, `nft add element ${port}`);
+  // A handshake that was not answered is tried again after five seconds.
+  await inside(road, `for i in $(seq 8); do ping -c1 -W1 ${addresses.a} >/dev/null && break; done`);
   assert.equal(await reaches(road, addresses.a), "yes\n");
   // Through its machine to another one.
   assert.equal(await reaches(road, addresses.b), "yes\n");

@@ -1,9 +1,10 @@
 /**
  * `nft` on copies, in a network namespace of its own: a check asks the kernel, and this host's rules and devices
- * must not matter. What `nft -c` lets pass is loaded there, since the kernel looks at some things only when it commits. That takes root or a user namespace; where neither is to be had the check is skipped, and said so.
+ * must not matter. What `nft -c` lets pass is loaded there, since the kernel looks at some things only when it commits.
+ * That takes root or a user namespace; where neither is to be had the check is skipped, and said so.
  */
-import type { AbsPath } from "../paths.ts";
 import { problem } from "../diagnostics.ts";
+import type { AbsPath } from "../paths.ts";
 import type { Check, Found, Job, JobTools } from "./check.ts";
 import { contentKey, includedFiles, intoScratch, outOfScratch, writeScratch } from "./config-copy.ts";
 import type { MachineTree } from "./machine-tree.ts";

@@ -95,12 +95,12 @@ const DHCP = `#!/bin/busybox sh
 /bin/busybox ip addr add $ip/$mask dev $interface; /bin/busybox ip route add default via $router
 `;
 
-/** Shuts down when its power button is pressed, the only key it has: logind would need udev. */
+/** Shuts down when its power button is pressed, or any key: logind would need udev. */
 const BUTTON = `[Unit]
 Description=Power button
 ConditionPathExists=/dev/input/event0
 [Service]
-ExecStart=/bin/sh -c 'dd if=/dev/input/event0 of=/dev/null bs=24 count=1 && echo "guest: power button" >/dev/console && systemctl poweroff'
+ExecStart=/bin/sh -c 'for e in /dev/input/event*; do (dd if=$$e of=/dev/null bs=24 count=1 && echo "guest: power button" >/dev/console && systemctl poweroff) & done; wait'
 [Install]
 WantedBy=multi-user.target
 `;

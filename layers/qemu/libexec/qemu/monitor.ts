@@ -26,11 +26,13 @@ const LOOK_MS = 20;
 const CONSOLE_LOOK_MS = 500;
 /** Of those that a message shows. */
 const CONSOLE_LINES = 20;
-/** systemd's own timeouts come after ours: it would not say why. */
-const HEADROOM_MS = 1_000;
+/** systemd's own timeouts, which began a little before this program, come after ours: they would not say why. */
+const HEADROOM_MS = 2_000;
 /** Ctrl-], as telnet(1) has it. */
 const ESCAPE = 0x1d;
 
+// Whoever reads has gone.
+process.stdout.on("error", () => process.exit(1));
 try {
   const [, , verb, name = ""] = process.argv;
   if (!GUEST_NAME.test(name)) throw new Error(`\`${name}\` can't be a guest`);
@@ -47,7 +49,7 @@ try {
 
 async function awaitReady(name: string): Promise<void> {
   const { readySeconds, vsockPort } = readLimits(name);
-  const deadline = Date.now() + readySeconds * 1000 - Math.min(HEADROOM_MS, readySeconds * 500);
+  const deadline = performance.timeOrigin + patience(readySeconds);
   const folder = join(RUN, name);
   const qmp = await connectWhenThere(join(folder, "qmp"), deadline);
   // What runs now has run for some milliseconds; whoever measures reads this file.
@@ -102,8 +104,8 @@ async function stop(name: string): Promise<void> {
   void qmp.ended.then(() => {
     isOver = true;
   });
-  const patienceMs = stopSeconds * 1000 - Math.min(HEADROOM_MS, stopSeconds * 500);
-  const deadline = Date.now() + patienceMs;
+  const patienceMs = patience(stopSeconds);
+  const deadline = performance.timeOrigin + patienceMs;
   await qmp.execute("system_powerdown").catch(() => {});
   while (!isOver && Date.now() < deadline) await sleep(LOOK_MS);
   if (isOver) return;
@@ -167,6 +169,11 @@ async function control(name: string): Promise<Qmp> {
   return connectQmp(join(RUN, name, "control")).catch(() => {
     throw new Error(`guest \`${name}\` does not run\n  help: systemctl start vm@${name}.service`);
   });
+}
+
+/** Of a limit, in milliseconds since this program began. */
+function patience(seconds: number): number {
+  return seconds * 1000 - Math.min(HEADROOM_MS, seconds * 250);
 }
 
 /** Undefined: QEMU did not come up in time. */

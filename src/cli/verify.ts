@@ -7,6 +7,7 @@ import { projectDisk } from "../build/project-disk.ts";
 import { sourceLines } from "../build/source-lines.ts";
 import { blake3 } from "../hash.ts";
 import { verifyTrees } from "../lint/verify.ts";
+import type { FactName } from "../paths.ts";
 import { readProject } from "../project/read-project.ts";
 import type { CommandRun } from "./commands.ts";
 import { EXIT } from "./exit.ts";
@@ -36,16 +37,26 @@ export const run: CommandRun = async (args) => {
   }
   const { root, builtInLayers } = request.value;
   const b3 = await blake3();
+  // Read when the first finding, or a guest, wants them: most trees have neither.
+  let read: ReturnType<typeof readAll> | undefined;
+  const readAll = () => {
+    const disk = projectDisk();
+    const project = readProject(root, builtInLayers, disk);
+    const facts = project.ok
+      ? readMachineFacts(project.value, named.value.machines, request.value.facts, disk)
+      : project;
+    return project.ok && facts.ok ? { project: project.value, facts: facts.value } : undefined;
+  };
   const result = await verifyTrees(
     built.value.map(({ machine, wanted }) => ({ machine, manifest: wanted.manifest, folder: wanted.folder })),
     (texts) => {
-      const disk = projectDisk();
-      const project = readProject(root, builtInLayers, disk);
-      const facts = project.ok
-        ? readMachineFacts(project.value, named.value.machines, request.value.facts, disk)
-        : project;
-      if (!project.ok || !facts.ok) return (_, entry) => ({ file: entry.origin.source });
-      return sourceLines(project.value, builtInLayers, facts.value, b3, texts).placeOf;
+      read ??= readAll();
+      if (!read) return (_, entry) => ({ file: entry.origin.source });
+      return sourceLines(read.project, builtInLayers, read.facts, b3, texts).placeOf;
+    },
+    (machine, fact) => {
+      read ??= readAll();
+      return read?.facts.get(machine)?.facts.get(fact as FactName)?.value;
     },
   );
   const { findings, skipped } = result;

@@ -53,7 +53,14 @@ export function readProbeAnswer(text: string, machine: string): Result<ProbedFac
   );
   lists.delete("HOST_PACKAGES");
   if (Object.keys(packages).length > 0) facts.set("HOST_PACKAGES", packages);
-  for (const name of ["HOST_FILE_SYSTEMS", "HOST_LINKS", "HOST_ROUTES", "HOST_GPUS"])
+  for (const name of [
+    "HOST_FILE_SYSTEMS",
+    "HOST_LINKS",
+    "HOST_ROUTES",
+    "HOST_GPUS",
+    "HOST_PCI",
+    "HOST_MDEVS",
+  ])
     facts.set(name, lists.get(name) ?? []);
   return success(Object.fromEntries([...facts].sort(([a], [b]) => (a < b ? -1 : 1))));
 }
@@ -120,6 +127,14 @@ const READERS: Readonly<Record<string, LineReader>> = {
     /^[0-9a-f:.]{1,20}$/.test(slot) && /^0x[0-9a-f]{4}$/.test(vendor) && /^0x[0-9a-f]{4}$/.test(device)
       ? { many: ["HOST_GPUS", { slot, vendor, device }] }
       : undefined,
+  pci: ([slot = "", kind = "", group = ""]) =>
+    /^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/.test(slot) &&
+    /^0x[0-9a-f]{6}$/.test(kind) &&
+    /^\d{1,6}$/.test(group)
+      ? { many: ["HOST_PCI", { slot, class: kind, iommuGroup: Number(group) }] }
+      : undefined,
+  mdev: ([uuid = ""]) =>
+    /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(uuid) ? { many: ["HOST_MDEVS", uuid] } : undefined,
   package: ([name = "", version = ""]) =>
     /^[a-z0-9+.-]{1,100}$/.test(name) && /^[A-Za-z0-9.+:~-]{0,100}$/.test(version)
       ? { many: ["HOST_PACKAGES", { name, version }] }

@@ -10,6 +10,7 @@ import type { Machine } from "../project/project.ts";
 import { lintUnits } from "../units/lint/lint-units.ts";
 import type { Check, Found } from "./check.ts";
 import { lintCredentials } from "./credentials.ts";
+import { type FactOf, lintGuestDevices } from "./guest-devices.ts";
 import { lintGuestImages } from "./guest-images.ts";
 import { apartFromGuests } from "./guest-trees.ts";
 import { type MachineTree, machineTree, type TextCache } from "./machine-tree.ts";
@@ -68,6 +69,7 @@ const CHECKS: readonly Check[] = [
 export async function verifyTrees(
   machines: readonly VerifiedMachine[],
   placeOf: (texts: (machine: Machine, entry: ManifestEntry) => string | undefined) => PlaceOf,
+  factOf: FactOf,
 ): Promise<Verification> {
   const startedAt = performance.now();
   const texts: TextCache = new Map();
@@ -79,7 +81,7 @@ export async function verifyTrees(
     lintUnits(tree, judged).map((diagnostic) => ({ tree, diagnostic })),
   );
   for (const tree of trees) own.push(...lintCredentials(tree));
-  own.push(...lintGuestImages(trees));
+  own.push(...lintGuestImages(trees), ...lintGuestDevices(trees, factOf));
   own.push(...(await runChecks([plainFiles], trees)).found);
   const ownMs = performance.now() - startedAt;
   const programs = await runChecks(CHECKS, trees);

@@ -85,6 +85,16 @@ for device in /sys/bus/pci/devices/*; do
   esac
 done
 
+# What can be given to virtual machines: devices in an IOMMU group, and mediated devices.
+for device in /sys/bus/pci/devices/*; do
+  [ -L "$device/iommu_group" ] || continue
+  group=$(readlink "$device/iommu_group")
+  say pci "${device##*/}" "$(first_line "$device/class")" "${group##*/}"
+done
+for device in /sys/bus/mdev/devices/*; do
+  [ ! -e "$device" ] || say mdev "${device##*/}"
+done
+
 for package in "$@"; do
   case $package in *[!a-z0-9+.-]* | '') continue ;; esac
   version=$(dpkg-query -W -f '${Version}' "$package" 2>/dev/null)

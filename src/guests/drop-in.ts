@@ -25,6 +25,11 @@ export function guestRootUnit(guest: Pick<Guest, "name">): UnitName {
   return `guest-root@${guest.name}.service` as UnitName;
 }
 
+/** The unit that gives the guest its addresses, names and credentials. Pure. */
+export function guestNetUnit(guest: Pick<Guest, "name">): UnitName {
+  return `guest-net@${guest.name}.service` as UnitName;
+}
+
 /**
  * Text of `UNIT.d/50-guest.conf`. `mode` is that of the guest's network. `restartOn`: paths below /usr/local whose
  * change a push answers with a restart of the guest; none for guests that no push knows. Pure.
@@ -37,6 +42,7 @@ export function guestDropIn(
   const needs = [
     `image@${guest.image}.service`,
     guestRootUnit(guest),
+    guestNetUnit(guest),
     // With `host` there is no link to wait for.
     ...(guest.network === undefined || mode === "host" ? [] : [`bridge@${guest.network}.service`]),
     ...(guest.vm?.firmware === "uefi" ? [`swtpm@${guest.name}.service`] : []),
@@ -46,7 +52,8 @@ export function guestDropIn(
     ...header(guest),
     "[Unit]",
     `Requires=${needs}`,
-    `After=${needs}`,
+    // Its name answers when it is ready. Wanted by the bridge; where there is none, there is nothing to wait for.
+    `After=${needs}${isOurs(guest, mode) ? ` bridge-dhcp@${guest.network}.service` : ""}`,
     "",
     "[Service]",
     ...(cpu === undefined ? [] : [`CPUQuota=${cpu}`]),
@@ -74,6 +81,18 @@ export function guestRootDropIn(guest: Guest): string {
  */
 function vmMemoryMax(memory: string): string {
   return `${Math.ceil((sizeBytes(memory) ?? 0) / 1024 ** 2) + VM_OVERHEAD_MIB}M`;
+}
+
+/** Text of `guest-net@NAME.service.d/50-guest.conf`: addresses are taken from the network's block, if it has one. Pure. */
+export function guestNetDropIn(guest: Guest, mode: NetworkMode | undefined = "nat"): string {
+  const lease = `ip@${guest.network}.service`;
+  const lines = isOurs(guest, mode) ? [`Requires=${lease}`, `After=${lease}`] : [];
+  return `${[...header(guest), "[Unit]", ...lines].join("\n")}\n`;
+}
+
+/** True if the machine gives this network's addresses and names. Pure. */
+function isOurs(guest: Guest, mode: NetworkMode): boolean {
+  return guest.network !== undefined && (mode === "nat" || mode === "routed");
 }
 
 function header(guest: Guest): string[] {

@@ -18,6 +18,7 @@ export const CONTEXTS = {
   prefix: "labctl 2026-11-21 IPv6 prefix of a machine",
   host: "labctl 2026-11-21 IPv6 host part of a machine",
   guest: "labctl 2026-11-21 id of a guest",
+  mac: "labctl 2026-11-21 MAC address of a guest",
 } as const;
 
 /** Which of a machine's 65,536 subnets are for what; first and last number. */
@@ -35,6 +36,10 @@ export const SUBNETS = {
 const PREFIX_BYTES = 5;
 const HOST_BYTES = 8;
 const GUEST_BYTES = 16;
+const MAC_BYTES = 6;
+/** Of a MAC's first byte (IEEE 802): set, it is administered locally; set, it is a group's. */
+const LOCAL_BIT = 0x02;
+const GROUP_BIT = 0x01;
 
 /** Undefined for anything but an id; the blank at its end is no part of it. Pure. */
 export function parseMachineId(text: string): MachineId | undefined {
@@ -67,6 +72,13 @@ export function hostPart(id: MachineId): bigint {
 /** The id that a guest of this name has on this machine, so that its host knows its addresses beforehand. Pure. */
 export function guestId(host: MachineId, name: string): MachineId {
   return derive(CONTEXTS.guest, `${host}/${name}`, GUEST_BYTES).toString(16).padStart(32, "0") as MachineId;
+}
+
+/** The MAC address of a guest on its network, `x2:…`, lower case: it follows from the guest's id. Pure. */
+export function guestMac(guest: MachineId): string {
+  const bytes = Buffer.from(derive(CONTEXTS.mac, guest, MAC_BYTES).toString(16).padStart(12, "0"), "hex");
+  bytes[0] = ((bytes[0] ?? 0) | LOCAL_BIT) & ~GROUP_BIT;
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(":");
 }
 
 /** True for a number that a subnet can have. Pure. */

@@ -23,6 +23,8 @@ export const TEST_PACKAGES: readonly string[] = [
   "udev",
   "wireguard-tools",
   "wireguard-go",
+  "systemd-container",
+  "btrfs-progs",
 ];
 
 /** The value, or an Error with every problem's printed form: in a test, an expected failure is not expected. */

@@ -8,7 +8,7 @@
  * link, nft the rules, and bridge-dhcp@NETWORK.service, which reads a file written here, answers the guests.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 const CONFIG = "/usr/local/etc/network/networks.json";
@@ -22,6 +22,9 @@ const DHCP_RUN = "/run/local/bridge-dhcp";
 const NAMES_RUN = "/run/local/dns";
 /** Files of other layers for the guests' DHCP and DNS: etc/network/NETWORK.d/*.conf, in dnsmasq's format. */
 const DROP_INS = "/usr/local/etc/network";
+
+/** Folders NETWORK.hosts and NETWORK.dhcp, one file a guest: its names, and the addresses that DHCP gives to its MAC. */
+const HOST_FOLDERS = ["hosts", "dhcp"] as const;
 
 /** networkd makes a link in some 30 ms. */
 const LINK_PATIENCE_MS = 10_000;
@@ -81,6 +84,8 @@ function up(network: string): void {
   if (isOurs) files.set(firewallFile(network), firewallText(network));
   files.set(join(RUN, `${network}.env`), envText(mode, uplink, mtu));
 
+  // dnsmasq watches folders that are there when it starts.
+  if (isOurs) for (const kind of HOST_FOLDERS) mkdirSync(join(RUN, `${network}.${kind}`), { recursive: true });
   const changed = [...files].filter(([file, text]) => put(file, text)).map(([file]) => file);
   if (changed.some((file) => file.startsWith(NETWORKD))) reloadNetworkd();
   if (hasLink) awaitLink(network, isOurs ? lease : undefined);
@@ -104,6 +109,8 @@ function down(network: string): void {
   for (const file of [...files, uplinkFile(network), dnsmasqFile(network), join(RUN, `${network}.env`)])
     rmSync(file, { force: true });
   if (hadNames) tellNames();
+  // Guests that still have an entry there take it away themselves.
+  for (const kind of HOST_FOLDERS) removeIfEmpty(join(RUN, `${network}.${kind}`));
   // Else networkd would make the link again; it gives the uplink back what it has otherwise.
   if (reload) reloadNetworkd();
   const isThere = (): boolean => existsSync(`/sys/class/net/${network}/bridge`);
@@ -179,6 +186,9 @@ function dnsmasqText(network: string, lease: Lease, config: Config, mtu: number 
     `domain=${domain}`,
     `local=/${domain}/`,
     `host-record=${config.machine}.${domain},${own.join(",")}`,
+    // Files that come, change or go count at once; those that go from the second, at the next SIGHUP.
+    `hostsdir=${join(RUN, `${network}.hosts`)}`,
+    `dhcp-hostsdir=${join(RUN, `${network}.dhcp`)}`,
     "dhcp-authoritative",
     "dhcp-rapid-commit",
     "no-ping",
@@ -278,6 +288,14 @@ function uplinkFile(network: string): string {
 
 function dnsmasqFile(network: string): string {
   return join(RUN, `${network}.dnsmasq`);
+}
+
+function removeIfEmpty(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch {
+    // Not empty, or never made.
+  }
 }
 
 /** True if the file had another text, or was not there. */

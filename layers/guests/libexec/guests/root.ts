@@ -1,0 +1,127 @@
+/**
+ * The root file system or disk of one guest, a copy of its image that shares its blocks:
+ *
+ *     root.mjs up NAME      makes it, unless it is there; an ephemeral guest gets a new one
+ *     root.mjs down NAME    takes away that of an ephemeral guest
+ *
+ * A run that is killed leaves a root that is whole, or none.
+ */
+import { lstatSync, mkdirSync, readFileSync, readlinkSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Diagnostic, formatDiagnostic, problem, type Result } from "labctl/diagnostics.ts";
+import { type ContainerCommand, rootArguments } from "labctl/guests/container.ts";
+import { forkDisk, forkTree, removeFork } from "labctl/guests/fork.ts";
+import { hostEffects } from "labctl/guests/fork-effects.ts";
+import type { Guest } from "labctl/guests/guest.ts";
+import { findGuest, GUEST_RUN, GUEST_STATE, IMAGE_STATE, readEnv } from "labctl/guests/places.ts";
+
+/** Node's names for what Debian calls otherwise. */
+const DEBIAN_ARCH: Readonly<Record<string, string>> = { x64: "amd64", ia32: "i386", arm: "armhf" };
+
+class Refusal extends Error {
+  readonly problems: readonly Diagnostic[];
+  constructor(...problems: readonly Diagnostic[]) {
+    super(problems[0]?.message);
+    this.problems = problems;
+  }
+}
+
+try {
+  const [, , verb, name = ""] = process.argv;
+  if (verb === "up") await up(name);
+  else if (verb === "down") await down(name);
+  else throw new Refusal(problem("usage", "wrong usage", { help: "root.mjs up NAME | down NAME" }));
+} catch (error) {
+  say(error instanceof Refusal ? error.problems : [problem("guest-root", (error as Error).message)]);
+  process.exitCode = 1;
+}
+
+async function up(name: string): Promise<void> {
+  const { guest } = unwrap(findGuest(name));
+  const folder = join(GUEST_STATE, name);
+  mkdirSync(folder, { recursive: true });
+  const image = readImage(guest);
+  if (guest.kind === "vm") await forkVm(guest, folder, image);
+  else await forkContainer(guest, folder, image);
+}
+
+type Image = ReadonlyMap<string, string>;
+
+function readImage(guest: Guest): Image {
+  const file = join(IMAGE_STATE, `${guest.image}.env`);
+  const image = readEnv(file);
+  const help = `\`systemctl restart image@${guest.image}.service\``;
+  if (!image)
+    throw new Refusal(problem("guest-image", `image \`${guest.image}\` of guest \`${guest.name}\` is not there`, { help }));
+  const wanted = guest.kind === "vm" ? "disk" : "tree";
+  const kind = image.get("IMAGE_KIND");
+  if (kind !== wanted)
+    throw new Refusal(
+      problem("guest-image", `image \`${guest.image}\` is a ${kind}, and a guest of kind \`${guest.kind}\` needs a ${wanted}`, {
+        help: `name another image for guest \`${guest.name}\``,
+      }),
+    );
+  const own = DEBIAN_ARCH[process.arch] ?? process.arch;
+  const arch = image.get("IMAGE_ARCH") ?? "";
+  if (guest.kind === "container" && arch !== "" && arch !== "all" && arch !== own)
+    throw new Refusal(
+      problem("guest-arch", `image \`${guest.image}\` is for ${arch}, and this machine is ${own}`, {
+        help: `name an image for ${own}; a \`vm\` can run others by emulation`,
+      }),
+    );
+  return image;
+}
+
+async function forkContainer(guest: Guest, folder: string, image: Image): Promise<void> {
+  const root = join(folder, "root");
+  if (guest.ephemeral) unwrap(await removeFork(hostEffects, root));
+  if (hostEffects.kindOf(root) === undefined)
+    say(unwrapWarnings(await forkTree(hostEffects, image.get("IMAGE_PATH") ?? "", root)));
+  const run = join(GUEST_RUN, guest.name);
+  mkdirSync(run, { recursive: true });
+  const resolver = hasResolver(root) || guest.network === undefined ? undefined : join(run, "resolv.conf");
+  const command = image.get("IMAGE_COMMAND");
+  const args = rootArguments(resolver, command ? (JSON.parse(readFileSync(command, "utf8")) as ContainerCommand) : undefined);
+  const file = join(run, "root.arguments");
+  writeFileSync(`${file}.draft`, args.map((arg) => `${arg}\0`).join(""));
+  renameSync(`${file}.draft`, file);
+}
+
+async function forkVm(guest: Guest, folder: string, image: Image): Promise<void> {
+  const stem = join(folder, "disk");
+  const format = image.get("IMAGE_FORMAT") === "qcow2" ? "qcow2" : "raw";
+  const both = [`${stem}.raw`, `${stem}.qcow2`];
+  if (guest.ephemeral) for (const disk of both) unwrap(await removeFork(hostEffects, disk));
+  if (both.some((disk) => hostEffects.kindOf(disk) !== undefined)) return;
+  say(unwrapWarnings(await forkDisk(hostEffects, { file: image.get("IMAGE_PATH") ?? "", format }, stem)));
+}
+
+/** True if the guest's resolv.conf is its own resolver's matter. */
+function hasResolver(root: string): boolean {
+  try {
+    const file = join(root, "etc/resolv.conf");
+    return lstatSync(file).isSymbolicLink() && readlinkSync(file).includes("systemd/resolve");
+  } catch {
+    return false;
+  }
+}
+
+async function down(name: string): Promise<void> {
+  const found = findGuest(name);
+  if (!found.ok || !found.value.guest.ephemeral) return;
+  for (const part of ["root", "disk.raw", "disk.qcow2"]) unwrap(await removeFork(hostEffects, join(GUEST_STATE, name, part)));
+}
+
+function unwrap<T>(result: Result<T>): T {
+  if (!result.ok) throw new Refusal(...result.problems);
+  return result.value;
+}
+
+function unwrapWarnings<T>(result: Result<T>): readonly Diagnostic[] {
+  if (!result.ok) throw new Refusal(...result.problems);
+  return result.warnings;
+}
+
+function say(problems: readonly Diagnostic[]): void {
+  for (const each of problems) process.stderr.write(`${formatDiagnostic(each)}\n`);
+}

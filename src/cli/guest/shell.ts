@@ -1,0 +1,44 @@
+/** `labctl guest shell`: a shell in a container, or a command, by the system's `ssh` through its machine. */
+import { spawn } from "node:child_process";
+import { constants } from "node:os";
+import { sshTarget } from "../../push/session.ts";
+import { shellWord } from "../../push/shell-word.ts";
+import { interactiveArguments } from "../../push/ssh/interactive.ts";
+import { describeProblem } from "../../push/ssh/problems.ts";
+import type { ParsedArguments } from "../commands.ts";
+import { refuseUsage } from "../help.ts";
+import { refuse } from "../print.ts";
+import { startOnMachines } from "../start.ts";
+import { GUEST_PROGRAM } from "./call.ts";
+
+/** Resolves to the shell's exit code. */
+export async function shellInGuest(args: ParsedArguments, pattern: string, guest: string): Promise<number> {
+  const start = await startOnMachines(args, "guest", [pattern]);
+  if (typeof start === "number") return start;
+  const [machine, ...others] = start.named.machines;
+  if (!machine || others.length > 0) return refuseUsage("`guest shell` wants one machine", "guest");
+  const { configFile, acceptNew, timeoutMs } = start.options;
+  const words = args.trailing ?? [];
+  // Which user ssh logs in as is settled by its configuration; root's sudo asks for nothing.
+  const program = `if [ "$(id -u)" = 0 ]; then exec "$@"; else exec sudo -- "$@"; fi`;
+  const line = ["sh", "-c", program, "labctl", "node", GUEST_PROGRAM, "shell", guest, ...words]
+    .map(shellWord)
+    .join(" ");
+  const argv = interactiveArguments(sshTarget(machine), [line], {
+    configFile,
+    acceptNew,
+    timeoutMs: args.value("timeout") === undefined ? undefined : timeoutMs,
+    tty: words.length === 0 && process.stdin.isTTY === true,
+  });
+  return new Promise((resolve) => {
+    // What is typed is for the guest.
+    const ignore = (): void => {};
+    process.on("SIGINT", ignore);
+    const child = spawn("ssh", argv, { stdio: "inherit" });
+    child.once("error", () => resolve(refuse([describeProblem({ kind: "tool-missing", tool: "ssh" })])));
+    child.once("exit", (status, signal) => {
+      process.removeListener("SIGINT", ignore);
+      resolve(status ?? 128 + (signal ? constants.signals[signal] : 0));
+    });
+  });
+}

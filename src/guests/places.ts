@@ -1,0 +1,83 @@
+/**
+ * Where guests lie on a machine, and what files of theirs are called. Also bundled into programs that machines run. Owns
+ * the reading of a definition by a guest's name; must not know what is done with it.
+ */
+import { readFileSync } from "node:fs";
+import type { Result } from "../diagnostics.ts";
+import { failure, problem, success } from "../diagnostics.ts";
+import type { Guest } from "./guest.ts";
+import { parseGuest } from "./parse-guest.ts";
+
+/** Definitions that the build wrote. */
+export const DECLARED_GUESTS = "/usr/local/etc/guests";
+/** A folder a guest: its root or disk, its host key, and its definition if it was made by hand. */
+export const GUEST_STATE = "/var/lib/local/guests";
+/** A folder and an environment file a guest that runs; the addresses that are taken. */
+export const GUEST_RUN = "/run/local/guests";
+/** What the layer `images` says of each image, as NAME.env. */
+export const IMAGE_STATE = "/var/lib/local/images";
+
+/** The file of a guest that was made by hand. Pure. */
+export function handMadeFile(name: string): string {
+  return `${GUEST_STATE}/${name}/guest.json`;
+}
+
+/** The file of a declared guest. Pure. */
+export function declaredFile(name: string): string {
+  return `${DECLARED_GUESTS}/${name}.json`;
+}
+
+export interface FoundGuest {
+  readonly guest: Guest;
+  /** False: made by hand. */
+  readonly declared: boolean;
+}
+
+/** The guest of this name on this machine: the declared one, else the one made by hand. Reads the disk. */
+export function findGuest(name: string): Result<FoundGuest> {
+  const named = parseGuest(JSON.stringify({ name, kind: "container", image: "any" }), name);
+  if (!named.ok) return named;
+  for (const [file, declared] of [
+    [declaredFile(name), true],
+    [handMadeFile(name), false],
+  ] as const) {
+    const text = readIfThere(file);
+    if (text === undefined) continue;
+    const read = parseGuest(text, file);
+    if (!read.ok) return read;
+    if (read.value.name !== name)
+      return failure(
+        problem("guest-name", `${file} defines guest \`${read.value.name}\``, {
+          help: `call the file ${read.value.name}.json, or the guest \`${name}\``,
+        }),
+      );
+    return success({ guest: read.value, declared });
+  }
+  return failure(
+    problem("guest-unknown", `this machine has no guest \`${name}\``, {
+      notes: [`looked for ${declaredFile(name)} and ${handMadeFile(name)}`],
+      help: "declare it in machine.ini and push, or make it with `labctl guest start MACHINE NAME --image IMAGE`",
+    }),
+  );
+}
+
+/** `NAME=value` lines of an environment file; undefined: there is none. Reads the disk. */
+export function readEnv(file: string): ReadonlyMap<string, string> | undefined {
+  const text = readIfThere(file);
+  if (text === undefined) return undefined;
+  return new Map(
+    text
+      .split("\n")
+      .filter((line) => /^[A-Z]/.test(line))
+      .map((line) => line.split(/=(.*)/s).slice(0, 2) as [string, string]),
+  );
+}
+
+function readIfThere(file: string): string | undefined {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}

@@ -10,6 +10,8 @@ import {
   AUTOSTART_FOLDER,
   DROP_IN,
   guestDropIn,
+  guestNetDropIn,
+  guestNetUnit,
   guestRootDropIn,
   guestRootUnit,
   guestUnit,
@@ -120,6 +122,7 @@ function guestCandidates({ guest, section, mode }: DeclaredGuest): Candidate[] {
       ),
     ),
     text(`${UNITS}/${guestRootUnit(guest)}.d/${DROP_IN}`, guestRootDropIn(guest)),
+    text(`${UNITS}/${guestNetUnit(guest)}.d/${DROP_IN}`, guestNetDropIn(guest, mode)),
   ];
   if (guest.autostart)
     out.push({

@@ -1,7 +1,13 @@
 /** The drop-ins of a guest, as systemd shall read them. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { guestDropIn, guestRootDropIn, guestRootUnit, guestUnit } from "../../src/guests/drop-in.ts";
+import {
+  guestDropIn,
+  guestNetDropIn,
+  guestRootDropIn,
+  guestRootUnit,
+  guestUnit,
+} from "../../src/guests/drop-in.ts";
 import type { Guest } from "../../src/guests/guest.ts";
 import { parseGuest } from "../../src/guests/parse-guest.ts";
 
@@ -23,8 +29,8 @@ test("a guest waits for its image, its root and its network, and has its limits"
     guestDropIn(web, "nat", ["/usr/local/etc/guests/web.json"]),
     `# Follows from the definition of guest \`web\`; edits are lost.
 [Unit]
-Requires=image@debian.service guest-root@web.service bridge@lab.service
-After=image@debian.service guest-root@web.service bridge@lab.service
+Requires=image@debian.service guest-root@web.service guest-net@web.service bridge@lab.service
+After=image@debian.service guest-root@web.service guest-net@web.service bridge@lab.service bridge-dhcp@lab.service
 
 [Service]
 CPUQuota=200%
@@ -46,6 +52,19 @@ Requires=image@debian.service
 After=image@debian.service
 `,
   );
+});
+
+test("addresses are taken from a block that the machine has, if it gives any", () => {
+  assert.equal(
+    guestNetDropIn(guest({ network: "lab" }), "routed"),
+    `# Follows from the definition of guest \`web\`; edits are lost.
+[Unit]
+Requires=ip@lab.service
+After=ip@lab.service
+`,
+  );
+  for (const text of [guestNetDropIn(guest({})), guestNetDropIn(guest({ network: "lab" }), "bridge")])
+    assert.doesNotMatch(text, /ip@/);
 });
 
 test("a guest without network, or on the machine's own, waits for no bridge", () => {

@@ -25,6 +25,7 @@ export const TEST_PACKAGES: readonly string[] = [
   "wireguard-go",
   "systemd-container",
   "btrfs-progs",
+  "zstd",
 ];
 
 /** The value, or an Error with every problem's printed form: in a test, an expected failure is not expected. */

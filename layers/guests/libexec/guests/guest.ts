@@ -43,6 +43,9 @@ const UNITS = "/etc/systemd/system";
 /** Networks that were started for a guest, and that nobody declared: a file each. */
 const BORROWED = join(GUEST_RUN, "networks");
 const CONSOLE_LINES = 15;
+const MOST_LINES = 1000;
+/** A refusal as it is printed, and what belongs to it. */
+const OWN_WORDS = /^(error\[|warning\[| {2}(help:|\S))/;
 
 class Refusal extends Error {
   readonly problems: readonly Diagnostic[];
@@ -201,7 +204,9 @@ function startProblem(guest: Guest, units: readonly string[], said: string): Dia
       notes: ["the last lines of its console:", ...lines.map((line) => `  ${line}`)],
       help,
     });
-  const notes = lines.length > 0 ? lines : said.split("\n");
+  // What our own programs say stands above what came after it.
+  const own = lastLines(id, cause?.get("InvocationID"), MOST_LINES).filter((line) => OWN_WORDS.test(line));
+  const notes = own.length > 0 ? own : lines.length > 0 ? lines : said.split("\n");
   return problem("guest-start", `guest \`${name}\` did not start: ${id} failed`, { notes, help });
 }
 

@@ -38,6 +38,7 @@ import {
 } from "labctl/guests/addresses.ts";
 import { containerArguments, linkText, resolverText, TARGET_TEXT, tmpfilesText } from "labctl/guests/container.ts";
 import { GUEST_NAME, type Guest } from "labctl/guests/guest.ts";
+import { commandsText, mountCommands, unmountCommands } from "labctl/guests/mounts.ts";
 import { findGuest, GUEST_RUN, GUEST_STATE, readEnv } from "labctl/guests/places.ts";
 import { parseMachineId } from "labctl/ipam/ula.ts";
 import type { NetworkMode } from "labctl/ipam/wish.ts";
@@ -101,6 +102,8 @@ function up(name: string): void {
   if (resolver !== undefined) write(inFolder("resolv.conf"), resolver);
   if (guest.kind === "container")
     write(inFolder("net.arguments"), containerArguments(guest, addresses, files).map((arg) => `${arg}\0`).join(""));
+  write(inFolder("mounts"), commandsText(mountCommands(guest, files.mount)));
+  write(inFolder("unmounts"), commandsText(unmountCommands(guest)));
   for (const [kind, text] of hostFiles(addresses)) {
     const file = hostFile(addresses.network ?? "", kind, name);
     mkdirSync(dirname(file), { recursive: true });

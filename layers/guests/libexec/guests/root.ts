@@ -6,7 +6,7 @@
  *
  * A run that is killed leaves a root that is whole, or none.
  */
-import { lstatSync, mkdirSync, readFileSync, readlinkSync, renameSync, writeFileSync } from "node:fs";
+import { chmodSync, lstatSync, mkdirSync, readFileSync, readlinkSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Diagnostic, formatDiagnostic, problem, type Result } from "labctl/diagnostics.ts";
 import { type ContainerCommand, rootArguments } from "labctl/guests/container.ts";
@@ -40,6 +40,8 @@ async function up(name: string): Promise<void> {
   const { guest } = unwrap(findGuest(name));
   const folder = join(GUEST_STATE, name);
   mkdirSync(folder, { recursive: true });
+  // A root holds set-user-ID programs, which are not for the machine's users; a disk is read by the user of vm@.
+  chmodSync(folder, guest.kind === "vm" ? 0o711 : 0o700);
   const image = readImage(guest);
   if (guest.kind === "vm") await forkVm(guest, folder, image);
   else await forkContainer(guest, folder, image);

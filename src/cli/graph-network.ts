@@ -7,6 +7,7 @@ import { readFacts } from "../facts/read-facts.ts";
 import { networkDot } from "../graph/network-dot.ts";
 import { type MachineInput, type NetworkGraph, networkGraph } from "../graph/network-graph.ts";
 import { networkSvg } from "../graph/network-svg.ts";
+import { declaredGuests } from "../guests/declared.ts";
 import { LEDGER_FILE, readLedger } from "../ipam/ledger.ts";
 import { readReserved } from "../ipam/wish.ts";
 import { readProject } from "../project/read-project.ts";
@@ -43,7 +44,13 @@ function readNetwork(args: ParsedArguments): Result<{ readonly graph: NetworkGra
   const reserved = readReserved(project.value.reserved, problems);
   const inputs = selected.value.flatMap((machine): MachineInput[] => {
     const own = facts.value.get(machine.name);
-    return own ? [{ machine, facts: own, addresses: addressesOf(machine, own, problems), guests: [] }] : [];
+    if (!own) return [];
+    const guests = declaredGuests(machine, problems).map(({ guest: { name, kind, network } }) => ({
+      name,
+      kind,
+      ...(network === undefined ? {} : { network }),
+    }));
+    return [{ machine, facts: own, addresses: addressesOf(machine, own, problems), guests }];
   });
   if (!ledger.ok || problems.length > 0) return failure(...problems);
   return success({ graph: networkGraph(inputs, ledger.value, reserved), name: project.value.name });

@@ -92,7 +92,8 @@ export interface MachineInput {
   readonly machine: Machine;
   readonly facts: MachineFacts;
   readonly addresses: MachineAddresses;
-  readonly guests: readonly { readonly name: string; readonly kind: string; readonly network: string }[];
+  /** Declared ones; those without a network have loopback only, and are not drawn. */
+  readonly guests: readonly { readonly name: string; readonly kind: string; readonly network?: string }[];
 }
 
 const MESH_LAYER = "wireguard";

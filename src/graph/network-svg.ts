@@ -204,11 +204,13 @@ function reservedText(reserved: NetworkGraph["reserved"]): string {
 
 function summaryOf({ machines, segments }: NetworkGraph): string {
   const networks = machines.reduce((sum, m) => sum + m.networks.length, 0);
+  const guests = machines.reduce((sum, m) => sum + m.networks.reduce((n, w) => n + w.guests.length, 0), 0);
   const unprobed = machines.filter((m) => !m.isProbed).length;
   return [
     plural(machines.length, "machine"),
     ...(segments.length > 0 ? [plural(segments.length, "wire")] : []),
     ...(networks > 0 ? [plural(networks, "network")] : []),
+    ...(guests > 0 ? [plural(guests, "guest")] : []),
     ...(unprobed > 0 ? [`${unprobed} not probed yet`] : []),
   ].join(", ");
 }

@@ -49,7 +49,7 @@ export async function makePool(options: PoolOptions): Promise<Result<Pool>> {
   mkdirSync(mountPoint, { recursive: true });
   if (kind !== "btrfs" || cacheFile === undefined) return fillPool(options, disk);
   if (!existsSync(cacheFile)) {
-    removeDrafts(cacheFile);
+    removeStale(cacheFile);
     // Beside its final name: it must not appear there half-written.
     const draft = `${cacheFile}.${process.pid}-${Date.now()}` as AbsPath;
     const filled = await fillPool(options, draft, true);
@@ -60,16 +60,22 @@ export async function makePool(options: PoolOptions): Promise<Result<Pool>> {
     }
     renameSync(draft, cacheFile);
   }
-  return copyPool(options, cacheFile, disk);
+  const copied = await copyPool(options, cacheFile, disk);
+  if (copied.ok) return copied;
+  // Whatever is wrong with a cache, it can be made anew.
+  rmSync(cacheFile, { force: true });
+  return fillPool(options, disk);
 }
 
-/** What a process that was killed left of its draft, once nobody can be at work on it any more. */
-function removeDrafts(cacheFile: AbsPath): void {
-  const start = `${basename(cacheFile)}.`;
+/** Drafts of processes that were killed, once nobody can be at work on them, and caches of this image as it was before. */
+function removeStale(cacheFile: AbsPath): void {
+  const own = basename(cacheFile);
+  const key = own.slice(0, own.lastIndexOf("-") + 1);
   for (const name of readdirSync(dirname(cacheFile))) {
     const startedAt = Number(name.split("-").at(-1));
-    if (name.startsWith(start) && Date.now() - startedAt > DRAFT_MS)
-      rmSync(join(dirname(cacheFile), name), { force: true });
+    const isOldDraft = name.startsWith(`${own}.`) && Date.now() - startedAt > DRAFT_MS;
+    const isFormer = name.startsWith(key) && name.endsWith(".pool") && name !== own;
+    if (isOldDraft || isFormer) rmSync(join(dirname(cacheFile), name), { force: true });
   }
 }
 

@@ -131,7 +131,7 @@ test("networks say what is allocated and what guests are called; the mesh who is
   const graph = graphOf({
     ...machine(
       "a",
-      "[machine]\nhost = a.example.org\nlayers = network, wireguard\n[network lan]\nipv4 = /24\n[network new]\n",
+      "[machine]\nhost = a.example.org\nlayers = network, wireguard\n[network lan]\nipv4 = /24\n[network new]\n[guest web]\nimage = debian\nnetwork = lan\n",
       {
         links: { eno1: ["10.0.0.5/24"] },
         key: true,
@@ -155,6 +155,10 @@ test("networks say what is allocated and what guests are called; the mesh who is
     ["10.1.0.0/24", "10.1.0.1", true, "*.lan.a.home.arpa"],
   );
   assert.match(lan?.ipv6 ?? "", /^fd.*:100::\/64$/);
+  assert.deepEqual(
+    lan?.guests.map((g) => [g.name, g.kind, g.ipv6?.startsWith(lan.ipv6?.slice(0, -5) ?? "?")]),
+    [["web", "container", true]],
+  );
   assert.deepEqual([fresh?.isAllocated, fresh?.ipv6], [false, undefined]);
   assert.deepEqual(
     [a?.mesh?.endpoint, a?.mesh?.hasKey, a?.mesh?.routes],

@@ -99,7 +99,7 @@ export function sharedBed(extra: readonly string[] = []): () => Promise<Bed> {
   let bed: Promise<Bed> | undefined;
   after(async () => (await bed)?.close());
   return () => {
-    bed ??= testImage(extra).then(async (image) => unwrap(await openBed({ image })));
+    bed ??= testImage(extra).then(async (image) => unwrap(await openBed({ image, keepsPool: true })));
     return bed;
   };
 }

@@ -20,7 +20,7 @@ const SAME_SIGNAL_MS = 500;
 /**
  * PID 1 of the namespace. A shell, not the command itself: it reaps orphans, and a PID 1 without a handler would
  * ignore SIGTERM. `/sys/fs/cgroup` may be absent or several file systems deep, so only the last mount must work.
- * `<&0` because a shell gives background commands an empty standard input.
+ * `<&3` because a shell gives background commands an empty standard input, some before they look at `<&0`.
  */
 const INIT = `
 set -eu
@@ -30,7 +30,8 @@ mount -t tmpfs -o mode=755,nosuid,nodev tmpfs /run
 mkdir -p /run/lock
 ip link set lo up
 end() { kill -TERM "$child" 2>/dev/null || true; wait "$child" 2>/dev/null || true; exit "$1"; }
-"$@" <&0 &
+exec 3<&0
+"$@" <&3 3<&- &
 child=$!
 trap 'end 143' TERM
 trap 'end 130' INT

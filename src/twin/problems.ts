@@ -197,7 +197,7 @@ export function twinSecretsWarning(
     notes: [
       ...why.map((p) => p.message),
       `missing: ${secrets.join(", ")}`,
-      "units that load them fail in it",
+      "units that load them fail in it, or go without",
     ],
     ...(why[0]?.help === undefined ? {} : { help: why[0].help }),
   });

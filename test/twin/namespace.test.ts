@@ -99,6 +99,15 @@ test("the command's exit status is passed on", async () => {
   assert.equal(code, 7);
 });
 
+test("the command reads this process's standard input", async () => {
+  const argv = ["--import", "tsx", victim, "outer", "echo", "-"];
+  const child = spawn(process.execPath, argv, { stdio: ["pipe", "pipe", "inherit"] });
+  child.stdin.end("a line\n");
+  const [chunk] = await once(child.stdout, "data");
+  assert.equal(String(chunk), "a line\n");
+  await once(child, "exit");
+});
+
 test("the mark alone does not make a process believe that it is inside", async () => {
   assert.equal(isInNamespaces(), true);
   const honest = process.env.LABCTL_NAMESPACE;

@@ -1,5 +1,6 @@
 /** What the process outside of a twin's namespaces tells the one inside, and by which way. Types and names only. */
 import type { AbsPath, MachineName } from "../../paths.ts";
+import type { PoolKind } from "../../twin/host-support.ts";
 import type { Image } from "../../twin/image.ts";
 
 /** Environment variable that holds a `Handover` as JSON. */
@@ -14,6 +15,7 @@ export interface Handover {
   readonly machine: MachineName;
   readonly keepGenerations: number;
   readonly image: Image;
+  readonly poolKind: PoolKind;
   /** 32 hex digits. */
   readonly machineId: string;
   readonly who: string;

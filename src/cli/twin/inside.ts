@@ -71,7 +71,7 @@ async function bootTwin(
   phases: Record<string, number>,
 ): Promise<Result<Twin>> {
   const openedAt = Date.now();
-  const bed = await openBed({ image: handover.image, keepsPool: true });
+  const bed = await openBed({ image: handover.image, poolKind: handover.poolKind, keepsPool: true });
   if (!bed.ok) return bed;
   phases.disk = Date.now() - openedAt;
   const { machine: name, machineId, who, meta, keepGenerations: keep } = handover;

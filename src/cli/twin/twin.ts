@@ -57,6 +57,7 @@ export const run: CommandRun = async (args) => {
     machine: built.machine.name,
     keepGenerations: built.machine.keepGenerations ?? KEEP_GENERATIONS,
     image: image.value,
+    poolKind: host.value.poolKind,
     machineId: machineId.value ?? randomBytes(16).toString("hex"),
     who: whoAmI(),
     meta: {

@@ -51,6 +51,8 @@ const PATHS: Readonly<Record<string, string>> = {
   iso: "vm.iso",
   display: "vm.display",
   accelerator: "vm.accelerator",
+  devices: "vm.devices",
+  append: "vm.append",
 };
 
 /** Those guests that can be; what is wrong with the others is added to `problems`. Pure otherwise. */
@@ -131,6 +133,7 @@ function readValue(key: string, text: string): FactValue {
     case "mounts":
       return listOf(text).map(mountOf);
     case "keys":
+    case "devices":
       return listOf(text);
     default:
       return text;

@@ -22,7 +22,7 @@ export const GUEST_FILES = "_guests";
 export const GUEST_KEYS: readonly string[] = [
   ...["kind", "image", "network", "layers", "instances", "autostart", "pinned", "ephemeral", "ready", "stop"],
   ...["size", "cpu", "memory", "tasks", "io", "disk", "mounts", "keys"],
-  ...["machine", "cpus", "firmware", "iso", "display", "accelerator"],
+  ...["machine", "cpus", "firmware", "iso", "display", "accelerator", "devices", "append"],
 ];
 /** Settings of `[guests]`. */
 export const QUOTA_KEYS: readonly string[] = ["cpu", "memory", "disk", "count"];

@@ -1,0 +1,110 @@
+/**
+ * A declared guest on a real machine: a container whose /usr/local is built of layers of its own comes with a push, changes
+ * with one, and goes with one.
+ */
+import assert from "node:assert/strict";
+import test from "node:test";
+import type { Machine } from "../../src/twin/machine.ts";
+import { enterNamespaces, sharedBed, testImage } from "./bed-fixture.ts";
+import { guestMachine } from "./guest-fixture.ts";
+import { inside, type Lab } from "./push-fixture.ts";
+
+await enterNamespaces(import.meta.url);
+const theBed = sharedBed();
+
+const NETWORK = "[network lab]\nipv4 = /28\n";
+const GUEST = `[guest web]
+image = debian
+network = lab
+layers = web
+memory = 256M
+autostart = yes
+stop = 5
+`;
+
+let prepared: Promise<{ lab: Lab; machine: Machine }> | undefined;
+
+/** A machine that can have guests, and has none. Its guests' image has what the layer `web` needs. */
+function theMachine(): Promise<{ lab: Lab; machine: Machine }> {
+  prepared ??= theBed().then(async (bed) => guestMachine(bed, NETWORK, await testImage()));
+  return prepared;
+}
+
+function withGuest(lab: Lab, sections: string): void {
+  const text = lab.read("machines/demo/machine.ini").replace(/\[guest [\s\S]*/, "");
+  lab.write({ "machines/demo/machine.ini": text + sections });
+}
+
+const fetched = (machine: Machine): Promise<string> =>
+  inside(machine, "curl -s --max-time 5 http://web.lab.demo.lan/");
+
+/** The unit's process and when it was started. */
+const started = (machine: Machine): Promise<string> =>
+  inside(machine, "systemctl show -p ActiveState -p MainPID -p ActiveEnterTimestampMonotonic container@web");
+
+test("a guest that does not fit is refused, and the machine hears nothing of it", async () => {
+  const { lab } = await theMachine();
+  withGuest(lab, `${GUEST}[guests]\nmemory = 128M\n`);
+  const said = await lab.expect(1, ["push", "demo"]);
+  assert.match(said.stderr, /error\[guest-quota\].* have 256M of memory together, and \[guests\] allows 128M\n {2}web: 256M/);
+  assert.doesNotMatch(said.stderr, /connected/);
+});
+
+test("a declared guest comes with a push, configured by layers of its own, and answers by its name", async (t) => {
+  const { lab, machine } = await theMachine();
+  withGuest(lab, GUEST);
+  lab.write({ "facts/demo/web.env": 'WEB_TITLE="Of the guest"\n' });
+  const plan = await lab.expect(2, ["plan", "demo"]);
+  assert.match(plan.stdout + plan.stderr, /start container@web\.service/);
+  const pushed = await lab.expect(0, ["push", "demo"]);
+  t.diagnostic(`pushed in ${Math.round(pushed.ms)} ms`);
+  assert.match(await fetched(machine), /Of the guest/);
+  // The machine itself has no such layer; what the guest sees is its own, and it can't write there.
+  await inside(machine, "test ! -e /usr/local/opt/nginx && systemctl is-active machines.target");
+  const leader = "nsenter -t $(pgrep -o -P $(systemctl show -P MainPID container@web)) -m -p -U -n";
+  assert.match(await inside(machine, `${leader} cat /usr/local/opt/nginx/www/index.html`), /Of the guest/);
+  assert.match(await inside(machine, `${leader} touch /usr/local/x 2>&1 || :`), /Read-only file system/);
+  assert.equal(await inside(machine, "systemctl show -P MemoryMax container@web"), `${256 * 1024 ** 2}\n`);
+  // From the page of docs/addressing.md: its id follows from its host's.
+  const facts = await lab.expect(0, ["facts", "show", "demo", "--json"]);
+  const id = JSON.parse(facts.stdout).facts.find(
+    (f: { machine: string; name: string }) => f.machine === "demo/web" && f.name === "HOST_MACHINE_ID",
+  );
+  assert.equal(await inside(machine, `${leader} cat /etc/machine-id`), `${id.value}\n`);
+  const before = await started(machine);
+  await lab.expect(0, ["push", "demo"]);
+  assert.equal(await started(machine), before, "a second push restarted it");
+});
+
+test("an edit of the guest's files restarts it, which the plan says, and keeps what is in it", async (t) => {
+  const { lab, machine } = await theMachine();
+  await inside(machine, "echo kept >/var/lib/local/guests/web/root/var/kept");
+  lab.write({ "machines/demo/_guests/web/opt/nginx/www/index.html": "<p>edited</p>\n" });
+  const plan = await lab.expect(2, ["plan", "demo"]);
+  assert.match(
+    plan.stdout + plan.stderr,
+    /restart container@web\.service: RestartOn= names lib\/labctl\/guests\/web, which holds lib\/labctl\/guests\/web\/opt\/nginx\/www\/index\.html/,
+  );
+  const pushed = await lab.expect(0, ["push", "demo"]);
+  t.diagnostic(`pushed in ${Math.round(pushed.ms)} ms`);
+  assert.equal(await fetched(machine), "<p>edited</p>\n");
+  assert.equal(await inside(machine, "cat /var/lib/local/guests/web/root/var/kept"), "kept\n");
+});
+
+test("a guest whose section is gone is stopped and forgotten with the next push; what is in it stays until it is removed", async () => {
+  const { lab, machine } = await theMachine();
+  withGuest(lab, "");
+  lab.remove("machines/demo/_guests");
+  const plan = await lab.expect(2, ["plan", "demo"]);
+  assert.match(plan.stdout + plan.stderr, /stop container@web\.service/);
+  await lab.expect(0, ["push", "demo"]);
+  await inside(
+    machine,
+    `for i in $(seq 50); do systemctl is-active -q guest-net@web guest-root@web || break; sleep 0.1; done
+     ! systemctl is-active -q container@web && test ! -e /usr/local/lib/labctl/guests && test ! -e /usr/local/etc/guests/web.json
+     test ! -e /run/local/guests/web.env && ! ip link show vb-web 2>/dev/null && ! resolvectl query web.lab.demo.lan 2>/dev/null
+     test -e /var/lib/local/guests/web/root/var/kept`,
+  );
+  await lab.expect(0, ["guest", "rm", "demo", "web"]);
+  await inside(machine, "test ! -e /var/lib/local/guests/web");
+});

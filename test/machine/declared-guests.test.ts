@@ -46,7 +46,10 @@ test("a guest that does not fit is refused, and the machine hears nothing of it"
   const { lab } = await theMachine();
   withGuest(lab, `${GUEST}[guests]\nmemory = 128M\n`);
   const said = await lab.expect(1, ["push", "demo"]);
-  assert.match(said.stderr, /error\[guest-quota\].* have 256M of memory together, and \[guests\] allows 128M\n {2}web: 256M/);
+  assert.match(
+    said.stderr,
+    /error\[guest-quota\].* have 256M of memory together, and \[guests\] allows 128M\n {2}web: 256M/,
+  );
   assert.doesNotMatch(said.stderr, /connected/);
 });
 
@@ -60,17 +63,20 @@ test("a declared guest comes with a push, configured by layers of its own, and a
   t.diagnostic(`pushed in ${Math.round(pushed.ms)} ms`);
   assert.match(await fetched(machine), /Of the guest/);
   // The machine itself has no such layer; what the guest sees is its own, and it can't write there.
-  await inside(machine, "test ! -e /usr/local/opt/nginx && systemctl is-active machines.target");
-  const leader = "nsenter -t $(pgrep -o -P $(systemctl show -P MainPID container@web)) -m -p -U -n";
-  assert.match(await inside(machine, `${leader} cat /usr/local/opt/nginx/www/index.html`), /Of the guest/);
-  assert.match(await inside(machine, `${leader} touch /usr/local/x 2>&1 || :`), /Read-only file system/);
+  await inside(machine, "test ! -e /usr/local/opt/nginx/conf");
+  const inGuest = async (code: number, ...command: string[]): Promise<string> => {
+    const said = await lab.expect(code, ["guest", "shell", "demo", "web", "--", ...command]);
+    return said.stdout + said.stderr;
+  };
+  assert.match(await inGuest(0, "cat", "/usr/local/opt/nginx/www/index.html"), /Of the guest/);
+  assert.match(await inGuest(1, "touch", "/usr/local/x"), /Read-only file system/);
   assert.equal(await inside(machine, "systemctl show -P MemoryMax container@web"), `${256 * 1024 ** 2}\n`);
   // From the page of docs/addressing.md: its id follows from its host's.
   const facts = await lab.expect(0, ["facts", "show", "demo", "--json"]);
   const id = JSON.parse(facts.stdout).facts.find(
     (f: { machine: string; name: string }) => f.machine === "demo/web" && f.name === "HOST_MACHINE_ID",
   );
-  assert.equal(await inside(machine, `${leader} cat /etc/machine-id`), `${id.value}\n`);
+  assert.match(await inGuest(0, "cat", "/etc/machine-id"), new RegExp(`^${id.value}$`, "m"));
   const before = await started(machine);
   await lab.expect(0, ["push", "demo"]);
   assert.equal(await started(machine), before, "a second push restarted it");
@@ -89,6 +95,17 @@ test("an edit of the guest's files restarts it, which the plan says, and keeps w
   t.diagnostic(`pushed in ${Math.round(pushed.ms)} ms`);
   assert.equal(await fetched(machine), "<p>edited</p>\n");
   assert.equal(await inside(machine, "cat /var/lib/local/guests/web/root/var/kept"), "kept\n");
+});
+
+test("it starts and stops with all guests of the machine, which start at boot", async () => {
+  const { machine } = await theMachine();
+  await inside(
+    machine,
+    `set -e; systemctl stop machines.target; ! systemctl is-active -q container@web
+     for i in $(seq 50); do systemctl is-active -q guest-root@web || break; sleep 0.1; done
+     systemctl start multi-user.target; systemctl is-active -q machines.target container@web`,
+  );
+  assert.equal(await fetched(machine), "<p>edited</p>\n");
 });
 
 test("a guest whose section is gone is stopped and forgotten with the next push; what is in it stays until it is removed", async () => {

@@ -18,9 +18,16 @@ export async function guestImage(): Promise<Image> {
   return unwrap(await ensureImage({ packages: [], onProgress: (line) => console.error(line) }));
 }
 
-/** Boots a machine, pushes the layer `nspawn` and the image `debian` to it; `sections` are appended to its machine.ini. */
-export async function guestMachine(bed: Bed, sections = ""): Promise<{ lab: Lab; machine: Machine }> {
-  const image = await guestImage();
+/**
+ * Boots a machine, pushes the layer `nspawn` and the image `debian` to it; `sections` are appended to its machine.ini.
+ * `other` is forked instead of the small image.
+ */
+export async function guestMachine(
+  bed: Bed,
+  sections = "",
+  other?: Image,
+): Promise<{ lab: Lab; machine: Machine }> {
+  const image = other ?? (await guestImage());
   const machine = await bootMachine(bed, { nspawnArguments: [`--bind-ro=${image.file}:${ARCHIVE}`] });
   const lab = labFor(bed, machine.name);
   // What fetching and other forms of archives need is not at hand here.

@@ -224,7 +224,10 @@ test("a declared guest becomes a definition, drop-ins, a link where it starts by
       tree: "/usr/local/lib/labctl/guests/web",
     });
     const dropIn = built(s, "lib/systemd/system/container@web.service.d/50-guest.conf") ?? "";
-    assert.match(dropIn, /Requires=image@debian\.service guest-root@web\.service bridge@lab\.service/);
+    assert.match(
+      dropIn,
+      /Requires=image@debian\.service guest-root@web\.service guest-net@web\.service bridge@lab\.service/,
+    );
     assert.match(dropIn, /MemoryMax=256M/);
     assert.match(built(s, "lib/systemd/system/guest-root@web.service.d/50-guest.conf") ?? "", /image@debian/);
     const links = `${s.root}/var/tree/m/usr/local/lib/systemd/system/machines.target.wants`;

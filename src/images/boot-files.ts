@@ -38,7 +38,7 @@ export function takeBootOfTree(name: string, tree: string, extras: string): Resu
   const files = readdirSync(join(tree, "boot"), { withFileTypes: true }).filter((entry) => entry.isFile());
   const picked = pickKernel(files.map((entry) => entry.name));
   if (!picked) return missing("/boot has no vmlinuz-VERSION");
-  mkdirSync(extras, { recursive: true, mode: 0o700 });
+  mkdirSync(extras, { recursive: true, mode: 0o755 });
   const take = (from: string, to: string): void => {
     copyFileSync(join(tree, "boot", from), join(extras, `${to}.draft`));
     renameSync(join(extras, `${to}.draft`), join(extras, to));

@@ -136,7 +136,7 @@ async function takeFrom(device: string, folder: string, extras: string): Promise
   );
   const picked = pickKernel(names);
   if (!picked) return false;
-  mkdirSync(extras, { recursive: true, mode: 0o700 });
+  mkdirSync(extras, { recursive: true, mode: 0o755 });
   const wanted = [
     ...(picked.initrd ? [[picked.initrd, "initrd"] as const] : []),
     [picked.kernel, "kernel"] as const,

@@ -43,7 +43,7 @@ export interface Fetched {
 }
 
 /** Connections lost one after the other without a byte in between. */
-const MOST_FRUITLESS = 4;
+const MOST_FRUITLESS = 6;
 const CURL = [
   "curl",
   "--silent",

@@ -2,17 +2,19 @@
  * An image from its definition to the file that guests' units read: acquired, prepared, told. One run for each digest at a
  * time; others wait and find it there. Must not print.
  */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { failure, type Result, success } from "../diagnostics.ts";
 import { IMAGE_NAME } from "../guests/guest.ts";
 import { suggestion } from "../suggestion.ts";
 import { type Acquired, acquireFile, knownDigest } from "./acquire.ts";
+import { requestBuild } from "./build-request.ts";
 import { type Architecture, type ImageDefinition, parseDefinition } from "./definition.ts";
 import { type Teller, takeLock, writeWhole } from "./host.ts";
-import { prepareFile } from "./prepare.ts";
+import { acquireOci } from "./oci.ts";
+import { prepare } from "./prepare.ts";
 import { describeImageProblem } from "./problems.ts";
-import { keyOf, type Meta, openStore, place, readMeta, type Store } from "./store.ts";
+import { keyOf, type Meta, openStore, place, readMeta, type Store, touchMeta } from "./store.ts";
 
 export interface Machine {
   /** Folders of definitions, the one that wins first; those that are not there are no fault. */
@@ -46,6 +48,14 @@ export function readDefinition(machine: Machine, name: string): Result<ImageDefi
   return failure(describeImageProblem({ kind: "image-undefined", name, looked: files, near }));
 }
 
+/** Forgets what a signed or built definition led to: the next start asks anew. What is in the store stays. */
+export function forgetImage(machine: Machine, name: string): Result<undefined> {
+  const read = readDefinition(machine, name);
+  if (!read.ok) return read;
+  rmSync(place.resolved(openStore(machine.state), keyOf(read.value)), { force: true });
+  return success(undefined);
+}
+
 /** Names of all definitions, sorted. */
 export function definedNames(machine: Machine): readonly string[] {
   const names = machine.definitions
@@ -69,14 +79,15 @@ export async function ensureImage(machine: Machine, name: string, tell: Teller):
   try {
     // Whose digest is not known yet: one source is asked once at a time.
     const source = knownDigest(store, definition) ?? keyOf(definition);
-    const acquired = await alone(store, source, name, tell, () => acquire(store, definition, tell));
+    const acquired = await alone(store, source, name, tell, () => acquire(store, definition, arch, tell));
     if (!acquired.ok) return acquired;
     const { sha256, fresh } = acquired.value;
     // Two names of one digest are one image.
     return await alone(store, sha256, name, tell, async () => {
-      const made = await prepareFile(store, definition, sha256, fresh, arch, tell);
-      if (made.ok)
-        writeWhole(place.env(store, name), envText(store, name, sha256, made.value, definition.boot));
+      const made = await prepare(store, definition, sha256, fresh, arch, tell);
+      if (!made.ok) return made;
+      touchMeta(store, sha256);
+      writeWhole(place.env(store, name), envText(store, name, sha256, made.value, definition.boot));
       return made;
     });
   } finally {
@@ -100,20 +111,29 @@ async function alone<T>(
   }
 }
 
-async function acquire(store: Store, definition: ImageDefinition, tell: Teller): Promise<Result<Acquired>> {
-  const { name, source } = definition;
+async function acquire(
+  store: Store,
+  definition: ImageDefinition,
+  arch: string,
+  tell: Teller,
+): Promise<Result<Acquired>> {
+  const { source } = definition;
   const known = knownDigest(store, definition);
   if (known !== undefined && readMeta(store, known)) return success({ sha256: known, fresh: false });
-  if (source.kind === "web") return acquireFile(store, definition, source.url, tell);
-  if (source.kind === "file") return acquireFile(store, definition, `file://${source.path}`, tell);
-  return failure(
-    describeImageProblem({
-      kind: "image-content",
-      name,
-      what: "of a kind that is not known here",
-      help: "fetch it by http, https or file",
-    }),
-  );
+  switch (source.kind) {
+    case "web":
+      return acquireFile(store, definition, source.url, tell);
+    case "file":
+      return acquireFile(store, definition, `file://${source.path}`, tell);
+    case "build":
+      return requestBuild(store, definition, tell);
+    case "layout":
+    case "registry":
+      // The definition's reader lets nothing else pass.
+      return acquireOci(store, definition, source, known ?? "", arch, tell);
+    default:
+      return source satisfies never;
+  }
 }
 
 /** What units read; every value is free of blanks, quotes and backslashes. */

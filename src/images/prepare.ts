@@ -9,27 +9,25 @@ import {
   existsSync,
   linkSync,
   openSync,
-  readdirSync,
   readSync,
   renameSync,
   rmSync,
   statSync,
 } from "node:fs";
-import { join } from "node:path";
 import { failure, type Result, success } from "../diagnostics.ts";
-import { makeTree, removeFork, sealTree, settleTree } from "../guests/fork.ts";
-import { hostEffects } from "../guests/fork-effects.ts";
-import { isLinked, takeBootOfTree } from "./boot-files.ts";
-import { architectureOf, compressionOf, contentOf } from "./content.ts";
-import type { ImageDefinition } from "./definition.ts";
+import { takeBootOfTree } from "./boot-files.ts";
+import { compressionOf, contentOf } from "./content.ts";
+import type { ImageDefinition, ImageKind } from "./definition.ts";
 import { describeDisk, takeBootOfDisk } from "./disk.ts";
-import { freeBytes, type Teller } from "./host.ts";
+import type { Teller } from "./host.ts";
+import { prepareOci } from "./oci.ts";
 import { describeImageProblem, size } from "./problems.ts";
 import { type Meta, place, readMeta, type Store, writeMeta } from "./store.ts";
+import { checkArch, checkRoom, settle } from "./tree.ts";
 import { decompress, hashFile, readHead, surveyTar, treeBytes, unpackTar } from "./unpack.ts";
 
-/** What the store's content `sha256` is once it is prepared. `fresh`: its bytes were proved in this run. */
-export async function prepareFile(
+/** What the image `sha256` in the store is once it is prepared. `fresh`: its bytes were proved in this run. */
+export async function prepare(
   store: Store,
   definition: ImageDefinition,
   sha256: string,
@@ -37,50 +35,20 @@ export async function prepareFile(
   wantedArch: string,
   tell: Teller,
 ): Promise<Result<Meta>> {
-  const { name } = definition;
+  const { name, source } = definition;
+  const isOci = source.kind === "layout" || source.kind === "registry";
   let meta = readMeta(store, sha256);
   if (meta === undefined) {
-    const file = place.content(store, sha256);
-    if (!fresh) {
-      tell.status(`${name}: proving what is in the store`);
-      const found = await hashFile(file);
-      if (found !== sha256) {
-        rmSync(file);
-        const wanted = { algorithm: "sha256", wanted: sha256, found } as const;
-        return failure(describeImageProblem({ kind: "image-digest", source: file, ...wanted }));
-      }
-    }
-    const head = await readHead(file);
-    const content = contentOf(head);
-    if (content === "unknown")
-      return failure(
-        describeImageProblem({
-          kind: "image-content",
-          name,
-          what: "neither a tar archive nor a disk image (raw or qcow2)",
-          help: "they may be compressed by gzip, xz, zstd or bzip2; an OCI image is named by `oci:`, `oci-archive:` or `docker://`",
-        }),
-      );
-    const kind = content === "tar" ? "tree" : "disk";
-    if (definition.imageKind && definition.imageKind !== kind)
-      return failure(
-        describeImageProblem({
-          kind: "image-content",
-          name,
-          what: `a ${kind}, by what it holds, and its definition says ${definition.imageKind}`,
-          help: `set \`kind = ${kind}\`, or leave it out`,
-        }),
-      );
-    const made =
-      content === "tar"
-        ? await unpackTree(store, name, sha256, wantedArch, tell)
-        : await unpackDisk(store, name, sha256, content, wantedArch, tell);
+    const made = isOci
+      ? await prepareOci(store, definition, sha256, wantedArch, tell)
+      : await prepareFile(store, definition, sha256, fresh, wantedArch, tell);
     if (!made.ok) return made;
     meta = made.value;
     writeMeta(store, sha256, meta);
   }
-  const fits = checkArch(name, meta.arch, wantedArch);
-  if (!fits.ok) return fits;
+  const fits = checkKind(definition, meta.kind);
+  const runs = fits.ok ? checkArch(name, meta.arch, wantedArch) : fits;
+  if (!runs.ok) return runs;
   if (definition.boot && !existsSync(place.extra(store, sha256, "kernel"))) {
     const taken =
       meta.kind === "tree"
@@ -89,6 +57,54 @@ export async function prepareFile(
     if (!taken.ok) return taken;
   }
   return success(meta);
+}
+
+async function prepareFile(
+  store: Store,
+  definition: ImageDefinition,
+  sha256: string,
+  fresh: boolean,
+  wantedArch: string,
+  tell: Teller,
+): Promise<Result<Meta>> {
+  const { name } = definition;
+  const file = place.content(store, sha256);
+  if (!fresh) {
+    tell.status(`${name}: proving what is in the store`);
+    const found = await hashFile(file);
+    if (found !== sha256) {
+      rmSync(file);
+      const wanted = { algorithm: "sha256", wanted: sha256, found } as const;
+      return failure(describeImageProblem({ kind: "image-digest", source: file, ...wanted }));
+    }
+  }
+  const content = contentOf(await readHead(file));
+  if (content === "unknown")
+    return failure(
+      describeImageProblem({
+        kind: "image-content",
+        name,
+        what: "neither a tar archive nor a disk image (raw or qcow2)",
+        help: "they may be compressed by gzip, xz, zstd or bzip2; an OCI image is named by `oci:`, `oci-archive:` or `docker://`",
+      }),
+    );
+  const fits = checkKind(definition, content === "tar" ? "tree" : "disk");
+  if (!fits.ok) return fits;
+  return content === "tar"
+    ? unpackTree(store, name, sha256, wantedArch, tell)
+    : unpackDisk(store, name, sha256, content, wantedArch, tell);
+}
+
+function checkKind({ name, imageKind }: ImageDefinition, found: ImageKind): Result<undefined> {
+  if (imageKind === undefined || imageKind === found) return success(undefined);
+  return failure(
+    describeImageProblem({
+      kind: "image-content",
+      name,
+      what: `a ${found}, by what it holds, and its definition says ${imageKind}`,
+      help: `set \`kind = ${found}\`, or leave it out`,
+    }),
+  );
 }
 
 async function unpackTree(
@@ -109,40 +125,6 @@ async function unpackTree(
   if (!room.ok) return room;
   tell.status(`${name}: unpacking ${survey.value.members} files, ${size(needed)}`);
   return settle(store, name, sha256, wantedArch, tell, (draft) => unpackTar(file, draft));
-}
-
-/** Fills a draft and gives it its name; a failure leaves no draft. `arch` undefined: as its programs show. */
-export async function settle(
-  store: Store,
-  name: string,
-  sha256: string,
-  wantedArch: string,
-  tell: Teller,
-  fill: (draft: string) => Promise<Result<unknown>>,
-  arch?: string,
-): Promise<Result<Meta>> {
-  const tree = place.tree(store, sha256);
-  const draft = `${tree}.draft`;
-  const startedAt = Date.now();
-  if (hostEffects.kindOf(tree) !== undefined) {
-    // Whole, for it has its name; the run that made it was killed before it said so.
-    const sealed = await sealTree(hostEffects, tree);
-    return sealed.ok ? success({ kind: "tree", arch: arch ?? treeArchitecture(tree) ?? wantedArch }) : sealed;
-  }
-  const begun = await makeTree(hostEffects, draft);
-  if (!begun.ok) return begun;
-  const filled = await fill(draft);
-  const found = arch ?? treeArchitecture(draft) ?? wantedArch;
-  const checked = filled.ok ? checkArch(name, found, wantedArch) : filled;
-  const settled = checked.ok ? await settleTree(hostEffects, draft, tree) : checked;
-  if (!settled.ok) {
-    await removeFork(hostEffects, draft);
-    return settled as Result<never>;
-  }
-  const sealed = await sealTree(hostEffects, tree);
-  if (!sealed.ok) return sealed;
-  tell.line(`${name}: unpacked in ${((Date.now() - startedAt) / 1000).toFixed(1)} s`);
-  return success({ kind: "tree", arch: found });
 }
 
 async function unpackDisk(
@@ -183,33 +165,4 @@ async function unpackDisk(
   }
   const arch = (described.ok ? described.value : undefined) ?? wantedArch;
   return success({ kind: "disk", arch, format });
-}
-
-function checkArch(name: string, found: string, wanted: string): Result<undefined> {
-  if (found === wanted) return success(undefined);
-  return failure(describeImageProblem({ kind: "image-arch", name, found, wanted }));
-}
-
-function checkRoom(store: Store, neededBytes: number, part: string): Result<undefined> {
-  const free = freeBytes(store.root);
-  if (neededBytes <= free) return success(undefined);
-  const space = { folder: store.root, neededBytes, freeBytes: free, parts: [part] };
-  return failure(describeImageProblem({ kind: "image-space", ...space }));
-}
-
-/** Of the first program in a tree that is one; undefined: there is none. Links are not followed: they may lead out. */
-function treeArchitecture(tree: string): string | undefined {
-  for (const folder of ["usr/bin", "bin", "usr/sbin", "sbin", "usr/lib", "lib", ""]) {
-    if (isLinked(tree, folder)) continue;
-    for (const entry of readdirSync(join(tree, folder), { withFileTypes: true })) {
-      if (!entry.isFile()) continue;
-      const fd = openSync(join(tree, folder, entry.name), "r");
-      const head = Buffer.alloc(64);
-      const got = readSync(fd, head, 0, 64, 0);
-      closeSync(fd);
-      const arch = architectureOf(head.subarray(0, got));
-      if (arch) return arch;
-    }
-  }
-  return undefined;
 }

@@ -12,7 +12,7 @@
  *     NAME.env, NAME.ini    what an image is for whoever uses it; definitions that were made on the machine
  */
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import type { ImageDefinition, ImageKind } from "./definition.ts";
 import { writeWhole } from "./host.ts";
@@ -30,10 +30,11 @@ export interface Meta {
   readonly format?: "raw" | "qcow2";
 }
 
-/** Makes the folders; only root looks into them, for trees hold set-user-id programs. */
+/** Makes the folders. Trees hold set-user-id programs, so only root gets there; a guest's process reads disks and kernels. */
 export function openStore(root: string): Store {
-  for (const folder of ["store", "trees", "disks", "extras", "partial", "resolved", "locks"])
+  for (const folder of ["store", "trees", "partial", "resolved", "locks"])
     mkdirSync(join(root, folder), { recursive: true, mode: 0o700 });
+  for (const folder of ["disks", "extras"]) mkdirSync(join(root, folder), { recursive: true, mode: 0o755 });
   return { root };
 }
 
@@ -46,6 +47,7 @@ export const place = {
     join(store.root, "disks", `${sha256}.${format}`),
   extra: (store: Store, sha256: string, name: string): string => join(store.root, "extras", sha256, name),
   partial: (store: Store, key: string): string => join(store.root, "partial", key),
+  resolved: (store: Store, key: string): string => join(store.root, "resolved", key),
   lock: (store: Store, key: string): string => join(store.root, "locks", key),
   env: (store: Store, name: string): string => join(store.root, `${name}.env`),
 } as const;
@@ -60,14 +62,14 @@ export function keyOf(definition: Pick<ImageDefinition, "source" | "proof">): st
 
 /** What an earlier start found out; undefined: nothing yet. */
 export function readResolved(store: Store, key: string): string | undefined {
-  const file = join(store.root, "resolved", key);
+  const file = place.resolved(store, key);
   const text = existsSync(file) ? readFileSync(file, "utf8").trim() : "";
   return /^[0-9a-f]{64}$/.test(text) ? text : undefined;
 }
 
 /** Kept until it is removed: a second start neither asks nor fetches. */
 export function writeResolved(store: Store, key: string, sha256: string): void {
-  writeWhole(join(store.root, "resolved", key), `${sha256}\n`);
+  writeWhole(place.resolved(store, key), `${sha256}\n`);
 }
 
 /** Undefined: not prepared, or not to its end. */
@@ -86,4 +88,10 @@ export function readMeta(store: Store, sha256: string): Meta | undefined {
 /** The last step of a preparation. */
 export function writeMeta(store: Store, sha256: string, meta: Meta): void {
   writeWhole(place.extra(store, sha256, "meta.json"), `${JSON.stringify(meta)}\n`);
+}
+
+/** Keeps the time of an image's last use, which its removal goes by. */
+export function touchMeta(store: Store, sha256: string): void {
+  const now = new Date();
+  utimesSync(place.extra(store, sha256, "meta.json"), now, now);
 }

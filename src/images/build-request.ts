@@ -109,6 +109,7 @@ export function mmdebstrap(source: BuildSource, arch: string, target: string): r
     '--customize-hook=: >"$1/etc/machine-id"',
     suite,
     target,
-    ...(mirror ? [mirror] : []),
+    // A chroot can't see packages that lie outside of it.
+    ...(mirror ? [mirror.replace(/^file:/, "copy:")] : []),
   ];
 }

@@ -34,8 +34,7 @@ export function contentOf(head: Buffer): Content {
   if (head.subarray(257, 262).toString("latin1") === "ustar") return "tar";
   if (head.subarray(0, 4).toString("latin1") === "QFI\xfb") return "qcow2";
   // A whole disk has a signature at the end of its first sector; a bare ext4, btrfs or xfs its own.
-  const isDisk =
-    head.readUInt16BE(Math.min(510, Math.max(0, head.length - 2))) === 0x55aa && head.length >= 512;
+  const isDisk = head.length >= 512 && head.readUInt16BE(510) === 0x55aa;
   const isExt = head.length >= 1082 && head.readUInt16LE(1080) === 0xef53;
   return isDisk || isExt ? "raw" : "unknown";
 }

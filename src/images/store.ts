@@ -32,9 +32,11 @@ export interface Meta {
 
 /** Makes the folders. Trees hold set-user-id programs, so only root gets there; a guest's process reads disks and kernels. */
 export function openStore(root: string): Store {
-  for (const folder of ["store", "trees", "partial", "resolved", "locks"])
+  for (const folder of ["store", "trees", "resolved", "locks"])
     mkdirSync(join(root, folder), { recursive: true, mode: 0o700 });
   for (const folder of ["disks", "extras"]) mkdirSync(join(root, folder), { recursive: true, mode: 0o755 });
+  // apt has a user of its own for what it fetches.
+  mkdirSync(join(root, "partial"), { recursive: true, mode: 0o711 });
   return { root };
 }
 

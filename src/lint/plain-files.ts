@@ -1,10 +1,14 @@
 /**
- * Checks by our own reader for what is no unit: JSON, sysctl, tmpfiles, and the configuration of systemd's daemons. Pure
- * but for the trees' own reading. Sources: sysctl.d(5), tmpfiles.d(5), journald.conf(5), timesyncd.conf(5),
+ * Checks by our own reader for what is no unit: JSON, sysctl, tmpfiles, definitions of images, and the configuration of
+ * systemd's daemons. Pure but for the trees' own reading. Sources: sysctl.d(5), tmpfiles.d(5), journald.conf(5), timesyncd.conf(5),
  * resolved.conf(5), logind.conf(5) of systemd 252 and 257.
  */
+import { basename } from "node:path";
 import { type Diagnostic, problem } from "../diagnostics.ts";
 import { readJson } from "../facts/json-reader.ts";
+import { IMAGE_NAME } from "../guests/guest.ts";
+import { parseDefinition } from "../images/definition.ts";
+import { describeImageProblem } from "../images/problems.ts";
 import { nearest } from "../suggestion.ts";
 import { describeUnitFault } from "../units/lint/problems.ts";
 import { unitFileDiagnostic } from "../units/problems.ts";
@@ -18,6 +22,7 @@ const RULES: readonly (readonly [pattern: RegExp, rule: Rule])[] = [
   [/^lib\/sysctl\.d\/[^/]+\.conf$/, lintSysctl],
   [/^lib\/tmpfiles\.d\/[^/]+\.conf$/, lintTmpfiles],
   [/^lib\/systemd\/[a-z-]+\.conf\.d\/[^/]+\.conf$/, lintDaemonConfig],
+  [/^etc\/images\/[^/]+\.ini$/, lintImage],
   [/^lib\/systemd\/network\/.+\.(network|netdev|link|conf)$/, lintDaemonConfig],
 ];
 
@@ -41,6 +46,14 @@ function lintJson(path: string, text: string): Diagnostic[] {
   const before = text.slice(0, reading.offset).split("\n");
   const place = { file: path, line: before.length, column: (before.at(-1) ?? "").length + 1 };
   return [problem("json-syntax", `no JSON: ${reading.message}`, { place, help: "correct the file" })];
+}
+
+/** As the machine's program reads it. */
+function lintImage(path: string, text: string): readonly Diagnostic[] {
+  const name = basename(path, ".ini");
+  const read = parseDefinition(text, name, path);
+  const named = IMAGE_NAME.test(name) ? [] : [describeImageProblem({ kind: "image-name", name })];
+  return [...named, ...(read.ok ? read.warnings : read.problems)];
 }
 
 /** Each line `[-]name = value`; a line `-name` takes names out of a pattern. */

@@ -141,6 +141,15 @@ export const PROGRAM_CASES: readonly LintCase[] = [
     1,
   ),
   file(
+    "an image's definition with a key that does not exist",
+    "etc/images/debian.ini",
+    `[image]\nsuorce = https://example.org/x\nsource = https://example.org/x\nsha256 = ${"ab".repeat(32)}\n`,
+    `[image]\nsource = https://example.org/x\nsha256 = ${"ab".repeat(32)}\n`,
+    "ini-unknown",
+    2,
+    { help: "`source`" },
+  ),
+  file(
     "a journald key that does not exist",
     "lib/systemd/journald.conf.d/60-x.conf",
     "[Journal]\nSystemMaxUsed=1G\n",

@@ -3,8 +3,14 @@
  * know what the layer does with them.
  */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Machine } from "../../src/twin/machine.ts";
 import { inside } from "./push-fixture.ts";
+
+export const STORE = "/var/lib/local/images";
 
 /**
  * Serves /srv/images on port 8000 of the machine itself; the first part of a path says how:
@@ -111,7 +117,7 @@ export async function started(machine: Machine, name: string): Promise<Readonly<
   const end = await machine.runInside([
     "bash",
     "-c",
-    `systemctl restart image@${name} || { journalctl -o cat -n 20 -u image@${name}; exit 1; }; cat /var/lib/local/images/${name}.env`,
+    `systemctl restart image@${name} || { journalctl -o cat -n 40 -u image@${name} -u image-build@${name}; exit 1; }; cat /var/lib/local/images/${name}.env`,
   ]);
   assert.equal(end.status, 0, end.stdout + end.stderr);
   return Object.fromEntries(
@@ -121,3 +127,57 @@ export async function started(machine: Machine, name: string): Promise<Readonly<
       .map((line) => line.split(/=(.*)/s).slice(0, 2)),
   );
 }
+
+/** A file in the machine that was made on the host. */
+export const put = (machine: Machine, path: string, bytes: Buffer): Promise<string> =>
+  inside(
+    machine,
+    `mkdir -p $(dirname ${path}); base64 -d >${path} <<'END'\n${bytes.toString("base64")}\nEND`,
+  );
+
+/** `start`s an image's unit without waiting, and returns when it has fetched some of a slow file. */
+export const begin = (machine: Machine, name: string): Promise<string> =>
+  inside(
+    machine,
+    `systemctl start --no-block image@${name}; for i in $(seq 200); do s=$(find ${STORE}/partial -type f -size +300k); [ -n "$s" ] && exit 0; sleep 0.05; done; journalctl -o cat -n 5 -u image@${name}; exit 1`,
+  );
+
+/** Kills an image's unit while it starts. */
+export const killed = (machine: Machine, name: string): Promise<string> =>
+  inside(
+    machine,
+    `systemctl kill -s KILL image@${name}; for i in $(seq 100); do systemctl is-failed -q image@${name} && break; sleep 0.05; done; systemctl reset-failed image@${name}`,
+  );
+
+/** A tree of its own digest: that of the others with another file in it. */
+export async function variant(machine: Machine, name: string): Promise<string> {
+  await inside(
+    machine,
+    `cd /srv/tree; echo ${name} >etc/variant; tar --zstd --xattrs --xattrs-include=security.capability --numeric-owner -cf /srv/images/${name} .`,
+  );
+  return digest(machine, `/srv/images/${name}`);
+}
+
+/** GnuPG with keys of its own, on the host; `forget` removes them. */
+export function keyring(): {
+  readonly gpg: (args: readonly string[], input?: Buffer) => Buffer;
+  readonly forget: () => void;
+} {
+  const home = mkdtempSync(join(tmpdir(), "keys-"));
+  const options = ["--homedir", home, "--batch", "--quiet", "--pinentry-mode=loopback", "--passphrase="];
+  return {
+    gpg: (args, input) => {
+      const done = spawnSync("gpg", [...options, ...args], { input });
+      assert.equal(done.status, 0, String(done.stderr));
+      return done.stdout;
+    },
+    forget: () => rmSync(home, { recursive: true, force: true }),
+  };
+}
+
+/** Everything in the store but what trees hold. */
+export const stored = (machine: Machine): Promise<string> =>
+  inside(
+    machine,
+    `cd ${STORE}; find . -path './trees/*/*' -prune -o -path './locks/*' -o -type f -print -o -path './trees/*' -print | sort`,
+  );

@@ -283,6 +283,12 @@ export const COMMANDS: readonly CommandSpec[] = [
         placeholder: "NAME",
         help: "have this Debian package in it, too, besides those of its layers",
       },
+      {
+        name: "bind",
+        kind: "list",
+        placeholder: "FROM:TO",
+        help: "let it see a file or folder of this host, read-only, as for images of its guests",
+      },
       { name: "keep", kind: "flag", help: "keep it until Ctrl-C, and say how ssh and labctl reach it" },
       { name: "stats", kind: "flag", help: "print phases with their times" },
       dryRun,

@@ -52,6 +52,7 @@ export const EXTRA_PACKAGES: Readonly<Record<string, readonly string[]>> = {
 
 /** Images besides the machines' own that single test files need, built where there is a network. */
 const OTHER_IMAGES: Readonly<Record<string, () => Promise<unknown>>> = {
+  "twin-command.test.ts": async () => (await import("./guest-fixture.ts")).guestImage(),
   "vms.test.ts": async () => (await import("./vm-image.ts")).vmImage(),
 };
 

@@ -4,12 +4,14 @@
  */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { cpSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { enterNamespaces, sharedBed, TEST_PACKAGES } from "./bed-fixture.ts";
+import { guestImage } from "./guest-fixture.ts";
 import { bootMachine, inside, type Lab, labFor } from "./push-fixture.ts";
 
 await enterNamespaces(import.meta.url);
@@ -170,6 +172,36 @@ test("labctl's records in a twin are those that a push to a real machine leaves;
   kept.child.kill("SIGINT");
   assert.equal((await kept.answer).code, 130);
   await machine.kill();
+});
+
+test("the guests of a machine start in its twin, from an image that the host lets it see", async () => {
+  const image = await guestImage();
+  const { write, edit, read, run, expect } = labFor(await theBed(), "demo");
+  // What the tests' image has, and the base of all images.
+  edit(
+    "layers/images/layer.ini",
+    /^packages = .*$/m.exec(read("layers/images/layer.ini"))?.[0] ?? "",
+    "packages = nodejs, zstd",
+  );
+  edit("layers/guests/layer.ini", ", openssh-client", "");
+  const sha256 = createHash("sha256").update(readFileSync(image.file)).digest("hex");
+  const guest = "[network lab]\nipv4 = /24\n[guest web]\nimage = debian\nnetwork = lab\nautostart = yes\n";
+  write({
+    "machines/demo/machine.ini": `[machine]\nlayers = nspawn\n${guest}`,
+    "machines/demo/etc/images/debian.ini": `[image]\nsource = file:///srv/debian.tar.zst\nsha256 = ${sha256}\n`,
+    "facts/probed/demo.json": JSON.stringify({
+      probedAt: "2026-11-20T10:00:00Z",
+      facts: { HOST_MACHINE_ID: "4c1f5e0c7b8d4a0e9a3b2f6d1e8c7a55" },
+    }),
+  });
+  await expect(0, ["ip", "plan", "--write"]);
+  const bind = ["--bind", `${image.file}:/srv/debian.tar.zst`];
+  const inside = "systemctl is-active container@web; getent ahostsv6 web.lab.demo.lan | head -n 1";
+  const answer = await run(["twin", "demo", "--check", ...bind, ...PACKAGES, "--", "sh", "-c", inside], {
+    env: ENV,
+  });
+  assert.equal(answer.code, 0, answer.stderr + answer.stdout);
+  assert.match(answer.stdout, /^active\nfd48:1629:ad67:100:/);
 });
 
 test("a command runs inside, with its exit status", async () => {

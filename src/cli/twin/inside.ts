@@ -82,7 +82,10 @@ async function bootTwin(
     machineId,
     // A firewall may rightly keep everyone out whom the real network does not have.
     waitsForSsh: args.flag("keep"),
-    nspawnArguments: DEVICES.filter(existsSync).map((path) => `--bind=${path}`),
+    nspawnArguments: [
+      ...DEVICES.filter(existsSync).map((path) => `--bind=${path}`),
+      ...args.list("bind").map((text) => `--bind-ro=${text}`),
+    ],
     prepare: async (root) => {
       const startedAt = Date.now();
       placed = await placeTree(root, {

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
+import { isAbsolute } from "node:path";
 import { projectDisk } from "../../build/project-disk.ts";
 import { failure, printable, problem, type Result, success } from "../../diagnostics.ts";
 import { readFacts } from "../../facts/read-facts.ts";
@@ -84,6 +85,12 @@ function contradiction(args: ParsedArguments): string | undefined {
   const odd = args.list("package").find((name) => !/^[a-z0-9][a-z0-9+.-]+$/.test(name));
   if (odd !== undefined) return `--package wants the name of a Debian package, not \`${printable(odd)}\``;
   if (trailing?.length === 0) return "`--` wants a command after it";
+  const bad = args.list("bind").find((text) => {
+    const [from = "", to = "", more] = text.split(":");
+    return !isAbsolute(from) || !isAbsolute(to) || more !== undefined || !existsSync(from);
+  });
+  if (bad !== undefined)
+    return `--bind wants FROM:TO, absolute paths of which the first is there, not \`${printable(bad)}\``;
   if (args.flag("shell") && trailing) return "--shell and a command contradict each other";
   if (args.flag("shell") && args.flag("json")) return "--shell and --json contradict each other";
   if (trailing && args.flag("json")) return "a command's output and --json would mix";

@@ -27,6 +27,8 @@ export interface NetworkShape {
   readonly mode: NetworkMode;
   /** The link through which `bridge` and `macvlan` reach the outside; undefined for the others. */
   readonly uplink?: string;
+  /** 802.1Q number of a VLAN on the uplink; undefined: what comes untagged. */
+  readonly vlan?: number;
   /** Bytes; undefined: as the kernel has it. */
   readonly mtu?: number;
 }
@@ -85,6 +87,8 @@ export function readWishes(
 /** An IPv6 link carries packets of at least so many bytes (RFC 8200, section 5). */
 const SMALLEST_MTU = 1280;
 const LARGEST_MTU = 65_535;
+/** 0 and 4095 are reserved (IEEE 802.1Q). */
+const LARGEST_VLAN = 4094;
 
 function readShape(
   network: string,
@@ -94,7 +98,7 @@ function readShape(
 ): NetworkShape | undefined {
   const modeText = settings.get("mode");
   const mode = NETWORK_MODES.find((m) => m === (modeText?.value ?? "nat"));
-  const [uplink, mtu] = [settings.get("uplink"), settings.get("mtu")];
+  const [uplink, vlan, mtu] = [settings.get("uplink"), settings.get("vlan"), settings.get("mtu")];
   const refuse = (key: string, value: string, expected: string, at: Place): undefined => {
     problems.push(describe({ kind: "bad-setting", network, key, value, expected, place: at }));
   };
@@ -111,6 +115,23 @@ function readShape(
     return refuse("uplink", uplink.value, `left out: \`mode = ${mode}\` has none`, uplink.place);
   if (uplink && !/^[^\s/]{1,15}$/.test(uplink.value))
     return refuse("uplink", uplink.value, "an interface's name, of at most 15 bytes", uplink.place);
+  if (!hasUplink && vlan)
+    return refuse(
+      "vlan",
+      vlan.value,
+      `left out: \`mode = ${mode}\` has no uplink that it could be on`,
+      vlan.place,
+    );
+  const number = Number(vlan?.value ?? 1);
+  if (vlan && !(Number.isInteger(number) && number >= 1 && number <= LARGEST_VLAN))
+    return refuse("vlan", vlan.value, `a number from 1 to ${LARGEST_VLAN}`, vlan.place);
+  if (uplink && vlan && Buffer.byteLength(`${uplink.value}.${number}`) > MAX_LINK_NAME_BYTES)
+    return refuse(
+      "vlan",
+      vlan.value,
+      `its link would be \`${uplink.value}.${number}\`, and an interface's name has at most ${MAX_LINK_NAME_BYTES} bytes`,
+      vlan.place,
+    );
   const ipv4 = settings.get("ipv4");
   if (ipv4 && mode !== "nat" && mode !== "routed")
     return refuse(
@@ -122,7 +143,12 @@ function readShape(
   const bytes = Number(mtu?.value ?? SMALLEST_MTU);
   if (mtu && !(Number.isInteger(bytes) && bytes >= SMALLEST_MTU && bytes <= LARGEST_MTU))
     return refuse("mtu", mtu.value, `a number of bytes from ${SMALLEST_MTU} to ${LARGEST_MTU}`, mtu.place);
-  return { mode, ...(uplink ? { uplink: uplink.value } : {}), ...(mtu ? { mtu: bytes } : {}) };
+  return {
+    mode,
+    ...(uplink ? { uplink: uplink.value } : {}),
+    ...(vlan ? { vlan: number } : {}),
+    ...(mtu ? { mtu: bytes } : {}),
+  };
 }
 
 function linkNameFault(name: string, links: readonly Link[]) {

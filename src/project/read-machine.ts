@@ -21,7 +21,7 @@ import { readSecretWishes } from "./read-secrets.ts";
 
 /** Begins the heading of a network's section. */
 const NETWORK = "network ";
-const NETWORK_KEYS: readonly string[] = ["ipv4", "mode", "uplink", "mtu"];
+const NETWORK_KEYS: readonly string[] = ["ipv4", "mode", "uplink", "vlan", "mtu"];
 /** `facts/NAME.json` of a machine with such a name would be a file that is for something else. */
 const TAKEN_NAMES: ReadonlySet<string> = new Set(["all", "ipam", "probed"]);
 

@@ -353,7 +353,7 @@ test("a network's mode, uplink and size are refused where they make no sense", (
     t,
     machine(
       "m",
-      "[network a]\nmode = brigde\n[network b]\nmode = bridge\n[network c]\nuplink = eth0\n[network d]\nmode = host\nipv4 = /24\n[network e]\nmtu = 900\n[network f]\nmode = macvlan\nuplink = ../etc\n",
+      "[network a]\nmode = brigde\n[network b]\nmode = bridge\n[network c]\nuplink = eth0\n[network d]\nmode = host\nipv4 = /24\n[network e]\nmtu = 900\n[network f]\nmode = macvlan\nuplink = ../etc\n[network g]\nvlan = 20\n[network h]\nmode = bridge\nuplink = eth0\nvlan = 4095\n[network i]\nmode = bridge\nuplink = enp0s31f6npf0\nvlan = 20\n",
     ),
   );
   assert.equal(
@@ -376,6 +376,15 @@ test("a network's mode, uplink and size are refused where they make no sense", (
       "  help: correct it",
       "error[ip-bad-setting] machines/m/machine.ini:16:1: network `f` can't have `uplink = ../etc`",
       "  expected: an interface's name, of at most 15 bytes",
+      "  help: correct it",
+      "error[ip-bad-setting] machines/m/machine.ini:18:1: network `g` can't have `vlan = 20`",
+      "  expected: left out: `mode = nat` has no uplink that it could be on",
+      "  help: correct it",
+      "error[ip-bad-setting] machines/m/machine.ini:22:1: network `h` can't have `vlan = 4095`",
+      "  expected: a number from 1 to 4094",
+      "  help: correct it",
+      "error[ip-bad-setting] machines/m/machine.ini:26:1: network `i` can't have `vlan = 20`",
+      "  expected: its link would be `enp0s31f6npf0.20`, and an interface's name has at most 15 bytes",
       "  help: correct it",
     ].join("\n"),
   );

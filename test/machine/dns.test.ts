@@ -326,6 +326,24 @@ test("a resolver that is killed comes back with its rules; what uplinks say is f
   assert.deepEqual(await ask(machines.c, ["www.example.org"]), ["93.184.215.7"]);
 });
 
+test("what is no address is refused: names by the build, servers by the machine, whose resolver goes on", async () => {
+  const { lab, machines } = await theFleet();
+  const refused = async (facts: object, code: RegExp): Promise<void> => {
+    lab.write({ "facts/a.json": JSON.stringify(facts) });
+    assert.match((await lab.expect(1, ["push", "a"])).stderr, code);
+  };
+  await refused(
+    { DNS_NAMES: { nas: ["10.0.0.300"] } },
+    /layers\/dns\/etc\/dns\/hosts\.hbs:\d+:\d+: .*10\.0\.0\.300/,
+  );
+  await refused({ DNS_CLIENTS: ["10.0.0.0/33"] }, /error\[/);
+  await refused({ DNS_UPSTREAM: ["nonsense"] }, /error\[/);
+  lab.remove("facts/a.json");
+  await lab.expect(0, ["push", "a"]);
+  assert.deepEqual(await ask(machines.a, ["b.lan"]), [machines.b.address]);
+  await check(machines.a);
+});
+
 test("what runs has at most 4.0 in systemd-analyze security, and verify finds nothing", async (t) => {
   const { lab, machines } = await theFleet();
   for (const unit of ["dns", "dns-rules", "dns-mdns", "dns-upstream"]) {

@@ -262,6 +262,63 @@ mode = routed
   await inside(machine, "ip netns del outside");
 });
 
+test("guests make macvlan links of their own on the uplink; a VLAN has its link with the network, or the kernel's reason", async (t) => {
+  const { machine, lab } = await theMachine();
+  lab.write({
+    "machines/demo/machine.ini": `${lab.read("machines/demo/machine.ini")}
+[network air]
+mode = macvlan
+uplink = up1
+[network tagged]
+mode = bridge
+uplink = up1
+vlan = 20
+`,
+  });
+  assert.equal((await lab.run(["ip", "plan", "--write"])).code, 0);
+  await lab.expect(0, ["push", "demo"]);
+  await inside(
+    machine,
+    `ip netns add outside; ip link add up1 type veth peer name far1 netns outside; sysctl -qw net.ipv6.conf.up1.disable_ipv6=1; ip link set up1 up
+     ip -n outside address add 10.223.0.1/24 dev far1; ip -n outside link set far1 up`,
+  );
+  const before = await traces(machine);
+  await inside(
+    machine,
+    `set -e; systemctl start bridge@air; . /run/local/bridge/air.env; [ $NETWORK_MODE = macvlan ]
+     for i in 2 3; do ip netns add m$i; ip link add link $NETWORK_UPLINK name eth0 netns m$i type macvlan mode bridge
+       ip -n m$i address add 10.223.0.$i/24 dev eth0; ip -n m$i link set eth0 up; done
+     ip netns exec m2 ping -c1 -W2 10.223.0.1; ip netns exec m2 ping -c1 -W2 10.223.0.3
+     /usr/local/lib/labctl/check.d/network; ip netns del m2; ip netns del m3; systemctl stop bridge@air`,
+  );
+  assert.equal(await traces(machine), before);
+
+  const hasVlans =
+    (await inside(
+      machine,
+      "ip link add link up1 name up1.9 type vlan id 9 2>/dev/null && ip link delete up1.9 && echo yes || echo no",
+    )) === "yes\n";
+  t.diagnostic(`VLANs in this kernel: ${hasVlans}`);
+  if (hasVlans)
+    await inside(
+      machine,
+      `set -e; ip -n outside link add link far1 name far1.20 type vlan id 20; ip -n outside address add 10.224.0.1/24 dev far1.20; ip -n outside link set far1.20 up
+       systemctl start bridge@tagged; for i in $(seq 50); do ip -o link show up1.20 | grep -q 'master tagged' && break; sleep 0.1; done
+       ip netns add g; ip link add v-g type veth peer name eth0 netns g; ip link set v-g master tagged up
+       ip -n g address add 10.224.0.2/24 dev eth0; ip -n g link set eth0 up; ip netns exec g ping -c1 -W2 10.224.0.1; ip netns del g; systemctl stop bridge@tagged`,
+    );
+  else
+    assert.match(
+      await inside(
+        machine,
+        "systemctl start bridge@tagged && exit 1; journalctl -o cat -u bridge@tagged; systemctl reset-failed",
+      ),
+      /error\[network\] network `tagged` is VLAN 20 on link `up1`, which the kernel does not make: .+; does `modprobe 8021q` help\?/,
+    );
+  assert.equal(await traces(machine), before);
+  await inside(machine, "ip netns del outside");
+});
+
 test("a network that is an instance of the machine starts with the push, and comes back as it was after a boot", async () => {
   const { machine, lab } = await theMachine();
   lab.edit(

@@ -8,7 +8,7 @@
  * link, nft the rules, and bridge-dhcp@NETWORK.service, which reads a file written here, answers the guests.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 const CONFIG = "/usr/local/etc/network/networks.json";
@@ -35,6 +35,7 @@ const RELOAD_PAUSE_MS = 50;
 interface Shape {
   readonly mode: "nat" | "routed" | "bridge" | "macvlan" | "host";
   readonly uplink?: string;
+  readonly vlan?: number;
   readonly mtu?: number;
 }
 
@@ -65,24 +66,27 @@ try {
 function up(network: string): void {
   const config = JSON.parse(readFileSync(CONFIG, "utf8")) as Config;
   const shape = Object.hasOwn(config.networks, network) ? config.networks[network] : undefined;
-  const { mode, uplink, mtu }: Shape = shape ?? { mode: "nat" };
+  const { mode, uplink, vlan, mtu }: Shape = shape ?? { mode: "nat" };
   const lease = readLease(network);
   const files = new Map<string, string>();
   const hasLink = mode !== "host" && mode !== "macvlan";
   const isOurs = mode === "nat" || mode === "routed";
   if (uplink !== undefined && !existsSync(`/sys/class/net/${uplink}`))
     throw new Refusal(`network \`${network}\` leads to link \`${uplink}\`, which this machine does not have`);
+  const port = uplink !== undefined && vlan !== undefined ? `${uplink}.${vlan}` : uplink;
+  dropVlans(network, port);
+  if (uplink !== undefined && vlan !== undefined) makeVlan(network, uplink, vlan);
   if (hasLink) {
     files.set(join(NETWORKD, `50-${network}.netdev`), `[NetDev]\nName=${network}\nKind=bridge\n\n[Bridge]\nSTP=no\n`);
     const text = linkText(network, isOurs ? lease : undefined, config.domain, mtu);
     files.set(join(NETWORKD, `50-${network}.network`), text);
   }
   // Before the file that the uplink has otherwise: the first one that matches counts (systemd.network(5)).
-  if (mode === "bridge" && uplink !== undefined)
-    files.set(uplinkFile(network), `[Match]\nName=${uplink}\n\n[Network]\nBridge=${network}\nLinkLocalAddressing=no\n`);
+  if (mode === "bridge" && port !== undefined)
+    files.set(uplinkFile(network), `[Match]\nName=${port}\n\n[Network]\nBridge=${network}\nLinkLocalAddressing=no\n`);
   if (isOurs) files.set(dnsmasqFile(network), dnsmasqText(network, lease, config, mtu));
   if (isOurs) files.set(firewallFile(network), firewallText(network));
-  files.set(join(RUN, `${network}.env`), envText(mode, uplink, mtu));
+  files.set(join(RUN, `${network}.env`), envText(mode, port, mtu));
 
   // dnsmasq watches folders that are there when it starts.
   if (isOurs) for (const kind of HOST_FOLDERS) mkdirSync(join(RUN, `${network}.${kind}`), { recursive: true });
@@ -111,6 +115,7 @@ function down(network: string): void {
   if (hadNames) tellNames();
   // Guests that still have an entry there take it away themselves.
   for (const kind of HOST_FOLDERS) removeIfEmpty(join(RUN, `${network}.${kind}`));
+  dropVlans(network);
   // Else networkd would make the link again; it gives the uplink back what it has otherwise.
   if (reload) reloadNetworkd();
   const isThere = (): boolean => existsSync(`/sys/class/net/${network}/bridge`);
@@ -118,6 +123,39 @@ function down(network: string): void {
   const deadline = Date.now() + LATE_LINK_MS;
   while (reload && !isThere() && Date.now() < deadline) pause(LINK_LOOK_MS);
   if (isThere()) run("ip", ["link", "delete", network]);
+}
+
+/**
+ * Not by networkd, whose VLAN= stands in the file of the uplink and would have that configured anew. The alias says whose it
+ * is, whatever became of the run that made it.
+ */
+function makeVlan(network: string, uplink: string, vlan: number): void {
+  const name = `${uplink}.${vlan}`;
+  if (!existsSync(`/sys/class/net/${name}`)) {
+    const made = spawnSync("ip", ["link", "add", "link", uplink, "name", name, "type", "vlan", "id", String(vlan)], { encoding: "utf8" });
+    if (made.status !== 0)
+      throw new Refusal(`network \`${network}\` is VLAN ${vlan} on link \`${uplink}\`, which the kernel does not make: ${(made.stderr || String(made.error ?? "")).trim()}; does \`modprobe 8021q\` help?`);
+    run("ip", ["link", "set", name, "alias", vlanAlias(network)]);
+  }
+  run("ip", ["link", "set", name, "up"]);
+}
+
+/** Takes away the links that were made for VLANs of this network, but for one. */
+function dropVlans(network: string, but?: string): void {
+  for (const name of readdirSync("/sys/class/net"))
+    if (name !== but && aliasOf(name) === vlanAlias(network)) run("ip", ["link", "delete", name]);
+}
+
+function aliasOf(link: string): string {
+  try {
+    return readFileSync(`/sys/class/net/${link}/ifalias`, "utf8").trim();
+  } catch {
+    return "";
+  }
+}
+
+function vlanAlias(network: string): string {
+  return `VLAN of network ${network}`;
 }
 
 /** networkd refuses to reload while it reloads, and other networks come and go at the same time. */

@@ -67,6 +67,14 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => import("./init/init.ts"),
   },
   {
+    name: "doctor",
+    args: "",
+    summary: "say what of this host and repository is not as it should be, each with the next step",
+    arity: [0, 0],
+    options: [json, quiet],
+    load: () => import("./doctor/doctor.ts"),
+  },
+  {
     name: "build",
     args: "[machine…]",
     summary: "build the tree of every machine, or of those named",

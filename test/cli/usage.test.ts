@@ -77,7 +77,7 @@ test("an option before the command", () => {
     { ...oneMachine("base") },
     [
       "error[usage] `--json` stands before the command; only -C DIR may",
-      "  help: known: init, build, plan, push, rollback, generations, exec, ssh, guest, watch, verify, adopt, twin, why, impact, graph, facts, ip, wireguard, secret, completion",
+      "  help: known: init, doctor, build, plan, push, rollback, generations, exec, ssh, guest, watch, verify, adopt, twin, why, impact, graph, facts, ip, wireguard, secret, completion",
     ].join("\n"),
     ["--json", "build"],
     64,

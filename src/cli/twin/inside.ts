@@ -78,7 +78,7 @@ async function bootTwin(
   let placed: Result<Placed> | undefined;
   let placedAt = Date.now();
   const machine = await bed.value.boot({
-    name,
+    name: hostNameOf(name),
     machineId,
     // A firewall may rightly keep everyone out whom the real network does not have.
     waitsForSsh: args.flag("keep"),
@@ -110,6 +110,14 @@ async function bootTwin(
     return machine.ok && placed && !placed.ok ? placed : (machine as Result<Twin>);
   }
   return success({ bed: bed.value, machine: machine.value, placed: placed.value }, placed.warnings);
+}
+
+/** A machine's name may have what a host's may not, hostname(7). Pure. */
+function hostNameOf(machine: string): string {
+  return machine
+    .replace(/[^A-Za-z0-9-]/g, "-")
+    .slice(0, 63)
+    .replace(/-+$/, "");
 }
 
 function transportTo(name: string, machine: Machine) {

@@ -30,7 +30,7 @@ function theFleet(): Promise<Fleet> {
     const machines = Object.fromEntries(NAMES.map((name, i) => [name, booted[i]])) as Record<Name, Machine>;
     await outside(world);
     const lab = labFor(bed, "nowhere");
-    for (const name of ["demo", "gateway", "storage"]) lab.remove(`machines/${name}`);
+    for (const name of ["attic", "demo", "gateway", "storage"]) lab.remove(`machines/${name}`);
     for (const name of NAMES) {
       const network = name === "c" ? "" : `[network lab]\nipv4 = /${name === "a" ? 26 : 24}\n`;
       lab.write({

@@ -33,7 +33,7 @@ function theFleet(): Promise<Fleet> {
         [`facts/${name}.env`]: `WEB_TITLE="This is ${name}"\n`,
       });
     }
-    for (const name of ["demo", "gateway", "storage"]) lab.remove(`machines/${name}`);
+    for (const name of ["attic", "demo", "gateway", "storage"]) lab.remove(`machines/${name}`);
     const pushed = await lab.expect(0, ["push", "*", "-l", "!tag:late", "--no-confirm"]);
     assert.match(pushed.stderr, /^3 machines: 3 done$/m);
     return { lab, machines };

@@ -32,7 +32,7 @@ function theFleet(): Promise<Fleet> {
     const booted = await Promise.all(NAMES.map(() => bootMachine(bed)));
     const machines = Object.fromEntries(NAMES.map((name, i) => [name, booted[i]])) as Record<Name, Machine>;
     const lab = labFor(bed, "nowhere");
-    for (const name of ["demo", "gateway", "storage"]) lab.remove(`machines/${name}`);
+    for (const name of ["attic", "demo", "gateway", "storage"]) lab.remove(`machines/${name}`);
     const endpoints: Record<string, string> = {};
     for (const name of NAMES) {
       const shown = await inside(machines[name], "ip -4 -o address show dev host0");

@@ -1,6 +1,6 @@
 /**
- * Definitions of images, and whether the guests that are forked from one find in it what their layers need: nobody
- * installs packages in a guest. Pure but for reads through the trees.
+ * Whether guests find in their image what their layers need: nobody installs packages in a guest. Pure but for reads
+ * through the trees.
  */
 import { type Diagnostic, warning } from "../diagnostics.ts";
 import { parseGuest } from "../guests/parse-guest.ts";
@@ -9,22 +9,13 @@ import type { RelPath } from "../paths.ts";
 import type { Found } from "./check.ts";
 import type { MachineTree } from "./machine-tree.ts";
 
-const IMAGE = /^etc\/images\/([^/]+)\.ini$/;
 const GUEST = /^etc\/guests\/[^/]+\.json$/;
 
 /** `trees` holds machines and, as `MACHINE/GUEST`, those of their guests that have a tree. */
 export function lintGuestImages(trees: readonly MachineTree[]): Found[] {
   const byName = new Map<string, MachineTree>(trees.map((tree) => [tree.machine.name, tree]));
   return trees.flatMap((tree) => {
-    const found: Diagnostic[] = [];
-    for (const { path } of tree.files) {
-      const image = IMAGE.exec(path)?.[1];
-      if (image !== undefined) {
-        const read = parseDefinition(tree.read(path) ?? "", image, path);
-        if (!read.ok) found.push(...read.problems.map((p) => ({ ...p, place: p.place ?? { file: path } })));
-      }
-      if (GUEST.test(path)) found.push(...lintGuest(tree, path, byName));
-    }
+    const found = tree.files.flatMap(({ path }) => (GUEST.test(path) ? lintGuest(tree, path, byName) : []));
     return found.map((diagnostic) => ({ tree, diagnostic }));
   });
 }

@@ -5,6 +5,8 @@
  * Format: OCI image specification 1.0; Docker's manifest v2 schema 2 has the same fields.
  */
 
+import type { ContainerCommand } from "../guests/container.ts";
+
 export interface OciIndex {
   readonly kind: "index";
   readonly manifests: readonly {
@@ -35,15 +37,6 @@ export interface OciConfig {
     readonly User?: string;
     readonly WorkingDir?: string;
   };
-}
-
-/** What a container of the image runs; a unit makes its command line of it. */
-export interface ImageCommand {
-  readonly argv: readonly string[];
-  readonly env: Readonly<Record<string, string>>;
-  /** `root`, a name, a number, or one of these with `:GROUP`. */
-  readonly user: string;
-  readonly cwd: string;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -103,17 +96,17 @@ export function debianArchitecture(go: string | undefined, variant = ""): string
   return names[go ?? ""] ?? go ?? "no architecture";
 }
 
-/** Entrypoint and arguments, environment, user and folder of a configuration, with OCI's defaults. Pure. */
-export function commandOf({ config = {} }: OciConfig): ImageCommand {
-  const env = (config.Env ?? []).map((entry) => {
-    const at = entry.indexOf("=");
-    return at < 0 ? [entry, ""] : [entry.slice(0, at), entry.slice(at + 1)];
-  });
+/**
+ * Entrypoint with arguments, environment, user and folder of a configuration. A group is left out: nspawn gives the user's
+ * own. Undefined user and folder: root's, `/`. Pure.
+ */
+export function commandOf({ config = {} }: OciConfig): ContainerCommand {
+  const user = (config.User ?? "").replace(/:.*/, "");
   return {
     argv: [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])],
-    env: Object.fromEntries(env),
-    user: config.User || "root",
-    cwd: config.WorkingDir || "/",
+    env: [...(config.Env ?? [])],
+    ...(user !== "" && user !== "0" && user !== "root" ? { user } : {}),
+    ...(config.WorkingDir ? { cwd: config.WorkingDir } : {}),
   };
 }
 

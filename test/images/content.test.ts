@@ -181,14 +181,8 @@ test("OCI documents that are damaged, or of digests that can't be checked, are n
   assert.ok(index?.kind === "index");
   assert.deepEqual(chooseManifest(index, "amd64"), { found: ["arm64", "i386"] });
   assert.deepEqual(chooseManifest(index, "i386"), { digest: HEX });
-  assert.deepEqual(commandOf({}), { argv: [], env: {}, user: "root", cwd: "/" });
-  assert.deepEqual(
-    commandOf({ config: { Cmd: ["a"], Entrypoint: null, Env: ["A=b=c", "B"], User: "", WorkingDir: "/x" } }),
-    {
-      argv: ["a"],
-      env: { A: "b=c", B: "" },
-      user: "root",
-      cwd: "/x",
-    },
-  );
+  assert.deepEqual(commandOf({}), { argv: [], env: [] });
+  assert.deepEqual(commandOf({ config: { User: "0:0", Env: null, WorkingDir: "" } }), { argv: [], env: [] });
+  const config = { Cmd: ["a"], Entrypoint: null, Env: ["A=b=c", "B"], User: "7:8", WorkingDir: "/x" };
+  assert.deepEqual(commandOf({ config }), { argv: ["a"], env: ["A=b=c", "B"], user: "7", cwd: "/x" });
 });

@@ -467,8 +467,8 @@ test("an OCI image comes from a registry, a layout or an archive, by its digest,
   const env = await started(machine, "app");
   assert.deepEqual(JSON.parse(await inside(machine, `cat ${env.IMAGE_COMMAND}`)), {
     argv: ["/usr/bin/busybox", "httpd", "-f"],
-    env: { PORT: "80 81" },
-    user: "7:8",
+    env: ["PORT=80 81"],
+    user: "7",
     cwd: "/var/lib",
   });
   assert.equal(

@@ -130,6 +130,8 @@ export function rootArguments(resolver: string | undefined, command: ContainerCo
   return [
     ...bind,
     "--as-pid2",
+    // Nobody inside knows of READY: it is up when it answers on its address.
+    "--notify-ready=no",
     ...(command.user ? [`--user=${command.user}`] : []),
     ...(command.cwd ? [`--chdir=${command.cwd}`] : []),
     ...command.env.map((entry) => `--setenv=${entry}`),

@@ -34,15 +34,19 @@ export function unwrap<T>(result: Result<T>): T {
   throw new Error(formatAll(result.problems));
 }
 
+/** What fetches, builds and unpacks images, and a registry to fetch from. */
+const IMAGE_PACKAGES: readonly string[] = [
+  ...["btrfs-progs", "bzip2", "docker-registry", "e2fsprogs", "mmdebstrap", "qemu-utils", "skopeo", "sqv"],
+  ...["umoci", "xz-utils", "zstd"],
+];
+
 /**
  * What machines of single test files need besides, by the file's name: an image of their own, so that all others stay small.
  * A file that stands here opens its bed with `sharedBed(EXTRA_PACKAGES["NAME"])`.
  */
 export const EXTRA_PACKAGES: Readonly<Record<string, readonly string[]>> = {
-  "images.test.ts": [
-    ...["btrfs-progs", "bzip2", "docker-registry", "e2fsprogs", "mmdebstrap", "qemu-utils", "skopeo", "sqv"],
-    ...["umoci", "xz-utils", "zstd"],
-  ],
+  "container-oci.test.ts": IMAGE_PACKAGES,
+  "images.test.ts": IMAGE_PACKAGES,
   "vms.test.ts": [
     ...["btrfs-progs", "ovmf", "qemu-system-x86", "qemu-utils", "socat", "swtpm", "xorriso"],
     // What the layer `images` names, with which machines of virtual machines get their disks.

@@ -52,6 +52,18 @@ export function readGuests(
     if (!settings.has("layers") && !withFiles.includes(name)) return base;
     return { ...base, machine: guestMachine(machine, folder, base, layers) };
   });
+  for (const [i, { name, place }] of guests.entries()) {
+    const first = guests.findIndex((g) => g.name === name);
+    // `[guest  web]` is another heading than `[guest web]`.
+    if (first === i || sectionTwice(ini, name)) continue;
+    problems.push(
+      problem("ini-duplicate", `guest \`${name}\` is declared twice`, {
+        place,
+        notes: [`first at line ${guests[first]?.place.line}`],
+        help: "join the two",
+      }),
+    );
+  }
   for (const name of withFiles) {
     if (guests.some((g) => g.name === name)) continue;
     problems.push(
@@ -99,6 +111,11 @@ function guestMachine(
 /** The `instances =` of all guests. Pure. */
 export function guestInstances(ini: IniFile): readonly IniSetting[] {
   return guestSections(ini).flatMap((s) => s.settings.filter((setting) => setting.key === "instances"));
+}
+
+/** True if the reader of the file has refused the section already. */
+function sectionTwice(ini: IniFile, name: string): boolean {
+  return ini.sections.filter((s) => s.name === GUEST + name).length > 1;
 }
 
 /** `[guests]`, as written. Pure. */

@@ -47,6 +47,7 @@ test("what can't be a guest is refused at build, with the place and what was mea
     ["[guest ../x]\nimage = debian\nlayers = site\n", /`\.\.\/x` can't be the name of a guest/],
     ["[guest Web]\nimage = debian\n", /lower-case/],
     [`${WEB}${WEB}`, /section \[guest web\] stands twice\n {2}first at line 3/],
+    [`${WEB}[guest  web]\nimage = debian\n`, /guest `web` is declared twice\n {2}first at line 3/],
     ["[guest web]\n", /machine\.ini:3:1: `image` is missing\n {2}help: add `image = debian`/],
     [
       "[guest web]\nimage = debain\n",

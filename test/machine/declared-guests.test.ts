@@ -97,6 +97,29 @@ test("an edit of the guest's files restarts it, which the plan says, and keeps w
   assert.equal(await inside(machine, "cat /var/lib/local/guests/web/root/var/kept"), "kept\n");
 });
 
+test("a guest that never says ready fails the push, which shows its console's last lines and takes all of it back", async (t) => {
+  const { lab, machine } = await theMachine();
+  const own = "machines/demo/_guests/web/lib/systemd/system";
+  withGuest(lab, `${GUEST}ready = 6\n`);
+  lab.write({
+    [`${own}/stuck.service`]:
+      "[Unit]\nDescription=Stuck for good\n[Service]\nType=oneshot\nExecStart=/bin/sleep infinity\n",
+    [`${own}/multi-user.target.wants/stuck.service`]: { link: "../stuck.service" },
+  });
+  const said = await lab.expect(1, ["push", "demo"]);
+  t.diagnostic(`failed in ${Math.round(said.ms)} ms`);
+  assert.match(said.stderr, /failed: start container@web\.service|failed: restart container@web\.service/);
+  assert.match(said.stderr, /\n {0,}demo: {3}\| .*(Stuck for good|System Halt|Halting system)/);
+  assert.match(
+    said.stderr,
+    /error\[unit-failed\] container@web\.service failed.*\n {2}everything was taken back/,
+  );
+  assert.equal(await fetched(machine), "<p>edited</p>\n");
+  lab.remove("machines/demo/_guests/web/lib");
+  withGuest(lab, GUEST);
+  await lab.expect(0, ["plan", "demo"]);
+});
+
 test("it starts and stops with all guests of the machine, which start at boot", async () => {
   const { machine } = await theMachine();
   await inside(

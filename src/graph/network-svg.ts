@@ -145,7 +145,7 @@ function chip(x: number, middle: number, text: string, width: number, style: "ta
 
 function mesh({ x, top, bottom, taps }: MeshLane, graph: NetworkGraph): string {
   const count = graph.machines.filter((m) => m.mesh?.hasKey).length;
-  const label = `WireGuard: ${plural(count, "machine")}, each with each`;
+  const label = `WireGuard: ${plural(count, "machine")}`;
   return [
     `<path d="M${px(x)},${px(top)} V${px(bottom)}" fill="none" class="mesh-line" stroke-width="3" stroke-dasharray="8 4"/>`,
     `<circle cx="${px(x)}" cy="${px(top)}" r="6" class="mesh"/>`,

@@ -105,6 +105,24 @@ test("two machines with one id are refused at build and by the check, and the id
   assert.equal(s.run(["build", "c"]).code, 0);
 });
 
+test("two machines whose different ids lead to one prefix are refused at build, by name", (t) => {
+  // Found by trying a million ids.
+  const [one, other] = ["be2ed2040d947e823d9328e5e4cf14f2", "5f16483ccec2610811d2738d34a80079"];
+  const s = lab(t, machine("a", ""), machine("b", ""), {
+    ...probed("a", { HOST_MACHINE_ID: one }),
+    ...probed("b", { HOST_MACHINE_ID: other }),
+  });
+  const text = [
+    "error[ip-same-prefix] facts/probed/b.json: machines `a` and `b` have different ids that lead to one IPv6 prefix, fd36:685c:ca1a::/48",
+    "  among 10,000 machines this happens to one fleet in 22,000: docs/addressing.md",
+    "  help: give `b` a new id: `rm /etc/machine-id && systemd-machine-id-setup && reboot`, then `labctl facts probe b`",
+  ].join("\n");
+  for (const args of [["build"], ["ip", "check"]])
+    assert.deepEqual(s.run(args), { code: 1, stdout: "", stderr: text }, args.join(" "));
+  s.write(probed("b", { HOST_MACHINE_ID: OTHER_ID }));
+  assert.equal(s.run(["build"]).code, 0);
+});
+
 test("a network without addresses is not built, and says how it gets some", (t) => {
   const s = lab(t, machine("m", "[network lan]\nipv4 = /24\n"));
   assert.deepEqual(s.run(["build"]), {

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { Machine } from "../../src/twin/machine.ts";
-import { enterNamespaces, sharedBed } from "./bed-fixture.ts";
+import { enterNamespaces, sharedBed, unwrap } from "./bed-fixture.ts";
 import { bootMachine, inside, type Lab, labFor } from "./push-fixture.ts";
 
 await enterNamespaces(import.meta.url);
@@ -215,6 +215,8 @@ test("guests' questions are led to the machine's resolver, whomever they ask, un
   const web = await addressesOf(machines.b, "web");
   assert.deepEqual(await stranger("203.0.113.53"), ["93.184.215.7", web.four]);
   assert.deepEqual(await stranger("[2001:db8::53]"), ["93.184.215.7", web.four]);
+  // TCP, too: a stranger's address answers.
+  await inside(machines.a, "ip netns exec one timeout 3 bash -c 'exec 3<>/dev/tcp/203.0.113.53/53'");
   assert.match(
     await inside(machines.a, "nft list chain inet dns led"),
     /iifname @networks .* counter packets [1-9]/,
@@ -324,6 +326,22 @@ test("a resolver that is killed comes back with its rules; what uplinks say is f
   // It reads the file a moment after that is there.
   for (let i = 0; i < 5 && (await ask(machines.c, ["www.example.org"]))[0] !== "93.184.215.7"; i++);
   assert.deepEqual(await ask(machines.c, ["www.example.org"]), ["93.184.215.7"]);
+});
+
+test("after a boot a machine has its names, and the others have them, as before", async () => {
+  const { machines } = await theFleet();
+  const questions = ["b.lab.b.lan", "printer.b.lan", "b.lan"];
+  const before = await ask(machines.a, questions);
+  unwrap(await machines.b.restart());
+  await inside(
+    machines.b,
+    "for i in $(seq 200); do systemctl is-active -q bridge-dhcp@lab dns dns-rules && break; sleep 0.1; done; /usr/local/lib/labctl/check.d/dns",
+  );
+  assert.deepEqual(await ask(machines.a, questions), before);
+  assert.deepEqual(await ask(machines.b, ["www.example.org", "one.lab.a.lan"]), [
+    "93.184.215.7",
+    (await addressesOf(machines.a, "one")).four,
+  ]);
 });
 
 test("what is no address is refused: names by the build, servers by the machine, whose resolver goes on", async () => {

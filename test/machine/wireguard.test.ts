@@ -39,7 +39,7 @@ function theFleet(): Promise<Fleet> {
       endpoints[name] = `${/inet ([\d.]+)/.exec(shown)?.[1]}:51820`;
       const network = `[network l${name}]\nipv4 = /24\nmode = routed\n`;
       lab.write({
-        [`machines/${name}/machine.ini`]: `[machine]\nhost = ${machines[name].name}\nlayers = ${name === "c" ? "wireguard" : "network, firewall, wireguard"}\n${name === "c" ? "" : `instances = bridge@l${name}.service\n${network}`}`,
+        [`machines/${name}/machine.ini`]: `[machine]\nhost = ${machines[name].name}\nlayers = ${name === "c" ? "wireguard" : "network, firewall, dns, wireguard"}\n${name === "c" ? "" : `instances = bridge@l${name}.service\n${network}`}`,
       });
     }
     lab.write({ "facts/all.json": JSON.stringify({ WIREGUARD_ENDPOINTS: endpoints }) });
@@ -156,6 +156,25 @@ test("guests of two machines' networks reach each other under their own addresse
   await inside(machines.b, `mv /root/50-wireguard.nft ${file}; systemctl reload nftables`);
   assert.deepEqual([await from(b.four), await from(b.six)], ["yes\n", "yes\n"]);
   await Promise.all([machines.a, machines.b].map((m) => inside(m, "ip netns del guest")));
+});
+
+test("machines with the layer dns ask each other through the link, firewalls or not", async () => {
+  const { machines, addresses } = await theFleet();
+  const query = (type: string, name: string): Promise<string> =>
+    inside(machines.a, `timeout 10 resolvectl query --legend=no --type=${type} ${name} 2>&1 || echo none`);
+  const gateway = /^IP6_ADDRESS=(.*)$/m.exec(await inside(machines.b, "cat /run/local/ip/lb.env"))?.[1] ?? "";
+  assert.ok(gateway);
+  assert.ok((await query("AAAA", "b.lb.b.lan")).includes(gateway));
+  assert.ok((await query("AAAA", "b.lan")).includes(addresses.b));
+  assert.match(
+    await inside(machines.a, "cat /run/local/dns/servers"),
+    new RegExp(`/b\\.lan/${addresses.b}#1053`),
+  );
+  // The control: there is no other way.
+  await inside(machines.b, "systemctl stop wireguard");
+  assert.match(await query("AAAA", "b.lb.b.lan"), /none/);
+  await inside(machines.b, "systemctl start wireguard");
+  assert.equal(await reaches(machines.b, addresses.a), "yes\n");
 });
 
 test("a client's file works in wg-quick as it is; taken away, it is locked out by the push, and the others notice nothing", async () => {

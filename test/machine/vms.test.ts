@@ -1,0 +1,257 @@
+/**
+ * Virtual machines on a real machine: what is refused, a microVM and a whole PC from request to ready, their consoles, display
+ * and TPM, and that stopping leaves nothing. Booted by emulation: elsewhere KVM may not work, and the tests are the same.
+ */
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import test, { type TestContext } from "node:test";
+import type { Machine } from "../../src/twin/machine.ts";
+import { EXTRA_PACKAGES, enterNamespaces, sharedBed } from "./bed-fixture.ts";
+import { bootMachine, inside, type Lab, labFor } from "./push-fixture.ts";
+import { vmImage } from "./vm-image.ts";
+
+await enterNamespaces(import.meta.url);
+const theBed = sharedBed(EXTRA_PACKAGES["vms.test.ts"]);
+
+/** How often a guest is started to measure how long that takes; 20 by hand. */
+const STARTS = Number(process.env.LABCTL_VM_STARTS ?? "3");
+const DISK = "/srv/guest.raw.zst";
+/** Emulated processors take their time; the kernel's hook for security modules alone would take five seconds. */
+const FAST = "quiet lsm=capability audit=0 mitigations=off nokaslr";
+
+const SECTIONS = `
+[network lan]
+ipv4 = /26
+
+[guest micro]
+kind = vm
+image = tiny
+network = lan
+accelerator = tcg
+memory = 384M
+ready = 300
+stop = 20
+append = ${FAST}
+
+[guest pc]
+kind = vm
+image = tiny
+network = lan
+machine = q35
+firmware = uefi
+display = yes
+accelerator = tcg
+memory = 512M
+size = 1G
+ready = 400
+stop = 8
+append = ${FAST} systemd.mask=guest-button.service
+
+[guest fast]
+kind = vm
+image = tiny
+
+[guest mute]
+kind = vm
+image = tiny
+accelerator = tcg
+ready = 10
+append = earlyprintk=serial,ttyS0
+`;
+
+let prepared: Promise<{ lab: Lab; machine: Machine }> | undefined;
+
+/** A machine with the layer and four guests declared, none of which runs. */
+function theMachine(): Promise<{ lab: Lab; machine: Machine }> {
+  prepared ??= theBed().then(async (bed) => {
+    const image = await vmImage();
+    const machine = await bootMachine(bed, { nspawnArguments: [`--bind-ro=${image.file}:${DISK}`] });
+    // Devices of its own: what is bound from the host, udev would change there.
+    await inside(
+      machine,
+      "mkdir -p /dev/net; [ -e /dev/net/tun ] || mknod -m 666 /dev/net/tun c 10 200; [ -e /dev/kvm ] || mknod -m 660 /dev/kvm c 10 232; chgrp kvm /dev/kvm",
+    );
+    const lab = labFor(bed, machine.name);
+    const sha256 = createHash("sha256").update(readFileSync(image.file)).digest("hex");
+    lab.edit("machines/demo/machine.ini", "layers = web", "layers = qemu");
+    lab.write({
+      "machines/demo/machine.ini": `${lab.read("machines/demo/machine.ini")}\n${SECTIONS}`,
+      "machines/demo/etc/images/tiny.ini": `[image]\nsource = file://${DISK}\nsha256 = ${sha256}\nkind = disk\nboot = yes\n`,
+    });
+    await lab.expect(0, ["facts", "probe", "demo"]);
+    await lab.expect(0, ["ip", "plan", "--write"]);
+    await lab.expect(0, ["push", "demo"]);
+    await inside(machine, "systemctl start image@tiny bridge@lan vm-host");
+    return { lab, machine };
+  });
+  return prepared;
+}
+
+/** Everything that a guest could leave behind but its disk. */
+const traces = (machine: Machine): Promise<string> =>
+  inside(
+    machine,
+    `for i in $(seq 100); do systemctl list-jobs | grep -q '@' || break; sleep 0.1; done
+     ip -o link | sed 's/^[0-9]*: //'; find /run/local/vm /run/local/vm-prepared /run/local/swtpm /run/local/guests -mindepth 1 2>/dev/null
+     pgrep -la 'qemu-system|swtpm'; nft list ruleset | grep -v counter
+     systemctl list-units --state=active,failed,activating,deactivating --plain --no-legend 'vm@*' 'guest-*@*' 'swtpm@*'`,
+  );
+
+/** What the unit's last run said. */
+const journal = (machine: Machine, guest: string): Promise<string> =>
+  inside(
+    machine,
+    `journalctl -o cat _SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID vm@${guest}) ; journalctl -o cat -u vm@${guest} -n 30`,
+  );
+
+/** Starts the guest and answers what its console said. */
+async function boot(t: TestContext, lab: Lab, machine: Machine, guest: string): Promise<string> {
+  const startedAt = performance.now();
+  await inside(
+    machine,
+    `timeout 500 systemctl start vm@${guest} || { journalctl -o cat -u 'vm@*' -u 'guest-*' -n 60 >&2; exit 1; }`,
+  );
+  t.diagnostic(`${guest}: ready after ${Math.round(performance.now() - startedAt)} ms, emulated`);
+  const shown = await lab.expect(0, ["guest", "console", "demo", guest]);
+  return shown.stdout;
+}
+
+test("a guest that wants KVM where it does not work is refused with help, and leaves nothing", async () => {
+  const { machine } = await theMachine();
+  const abilities = JSON.parse(await inside(machine, "cat /run/local/vm-host/abilities.json"));
+  const before = await traces(machine);
+  // The same refusal where it does work: what the probe found is replaced.
+  if (abilities.kvm.works)
+    await inside(
+      machine,
+      'sed -i \'s/"works": true/"works": false, "why": "a test"/\' /run/local/vm-host/abilities.json',
+    );
+  await inside(machine, "! systemctl start vm@fast");
+  assert.match(
+    await journal(machine, "fast"),
+    /error\[vm-no-kvm\] guest `fast` wants KVM, which does not work on this machine[^]*help: say `"accelerator":"tcg"`/,
+  );
+  await inside(machine, "systemctl reset-failed");
+  assert.equal(await traces(machine), before);
+  if (abilities.kvm.works) await inside(machine, "systemctl restart vm-host");
+});
+
+test("a guest that never says that it is ready is stopped in time, and its console's last lines are shown", async () => {
+  const { machine } = await theMachine();
+  const before = await traces(machine);
+  await inside(machine, "! systemctl start vm@mute");
+  assert.match(
+    await journal(machine, "mute"),
+    /error\[vm-not-ready\] guest `mute` did not say that it is ready within 10 s, and is stopped\n {2}the last lines of its console:\n {4}\[ .*\n[^]*help: raise/,
+  );
+  await inside(machine, "systemctl reset-failed");
+  assert.equal(await traces(machine), before);
+});
+
+test("from request to first instruction; a start that was killed keeps nobody from the next", async (t) => {
+  const { machine } = await theMachine();
+  const before = await traces(machine);
+  const times: number[] = [];
+  for (let n = 0; n < STARTS; n++) {
+    // The clock of the monitor's connection, which comes when the processor already runs.
+    const said = await inside(
+      machine,
+      `asked=$(date +%s%3N); systemctl start --no-block vm@micro
+       for i in $(seq 1000); do [ -s /run/local/vm/micro/running ] && break; sleep 0.02; done
+       echo $(( $(cat /run/local/vm/micro/running) - asked ))
+       ${n === 0 ? "systemctl kill --signal=KILL vm@micro; sleep 0.5" : ":"}; systemctl stop vm@micro; systemctl reset-failed`,
+    );
+    times.push(Number(said.trim()));
+  }
+  times.sort((a, b) => a - b);
+  t.diagnostic(
+    `request to first instruction, at most: median ${times[times.length >> 1]} ms of ${times.length} (${times.join(" ")})`,
+  );
+  assert.ok((times[times.length >> 1] ?? Number.NaN) < 10_000, times.join());
+  assert.equal(await traces(machine), before);
+});
+
+test("a microVM is ready, named, reached, and knows who it is; its power button stops it, and nothing is left", async (t) => {
+  const { lab, machine } = await theMachine();
+  const before = await traces(machine);
+  const said = await boot(t, lab, machine, "micro");
+  const env = await inside(machine, "cat /run/local/guests/micro.env");
+  const value = (name: string): string => new RegExp(`^${name}=(.*)$`, "m").exec(env)?.[1] ?? "";
+
+  // Addresses were known before it ran, and its name answers.
+  assert.match(said, new RegExp(`guest: address .* inet ${value("GUEST_IP4")}/26 `));
+  assert.match(
+    await inside(machine, "resolvectl query -4 micro.lan.demo.lan"),
+    new RegExp(value("GUEST_IP4")),
+  );
+  await inside(machine, `ping -c1 -W5 ${value("GUEST_IP4")}`);
+  assert.match(await inside(machine, "ip -o link show vb-micro"), /master lan /);
+  // Credentials by fw_cfg, and the seed.
+  assert.match(said, new RegExp(`guest: kernel \\S+ host micro id ${value("GUEST_ID")}`));
+  for (const name of [
+    "system.machine_id",
+    "network.network.50-labctl",
+    "systemd.extra-unit.labctl-ready.service",
+  ])
+    assert.match(said, new RegExp(`guest: credential ${name}`));
+  assert.match(said, /guest: seed meta-data: .*"local-hostname": "micro"/);
+  assert.match(said, new RegExp(`guest: seed network-config: .*"macaddress": "${value("GUEST_MAC")}"`));
+  assert.doesNotMatch(said, /guest: has/);
+  // Emulated, and it says so.
+  assert.match(
+    await journal(machine, "micro"),
+    /warning\[vm-emulated\] guest `micro` runs on an emulated processor/,
+  );
+  const state = JSON.parse(await inside(machine, "node /usr/local/libexec/qemu/monitor.mjs state micro"));
+  assert.deepEqual(state, { name: "micro", status: "running", running: true, accelerator: "tcg" });
+
+  await inside(machine, "/usr/local/lib/labctl/check.d/qemu");
+  const shot = await lab.run(["guest", "screenshot", "demo", "micro"]);
+  assert.equal(shot.code, 1);
+  assert.match(shot.stderr, /shows nothing[^]*help: say `"display":true`/);
+  for (const unit of ["vm@micro", "vm-host", "swtpm@pc"]) {
+    const [, exposure = ""] =
+      / ([0-9.]+) \S+ \S+$/.exec(
+        (await inside(machine, `systemd-analyze security --no-pager ${unit} | tail -n1`)).trim(),
+      ) ?? [];
+    assert.ok(Number(exposure) <= 4, `${unit}: ${exposure}`);
+  }
+  // A push while it runs leaves it alone.
+  const pid = await inside(machine, "systemctl show -P MainPID vm@micro");
+  await lab.expect(0, ["push", "demo"]);
+  assert.equal(await inside(machine, "systemctl show -P MainPID vm@micro"), pid);
+
+  await inside(machine, "systemctl stop vm@micro");
+  assert.doesNotMatch(await journal(machine, "micro"), /vm-forced/);
+  assert.equal(await traces(machine), before);
+});
+
+test("a PC has UEFI, a TPM and a display; a guest that ignores its power button is ended when its time is up", async (t) => {
+  const { lab, machine } = await theMachine();
+  const before = await traces(machine);
+  const said = await boot(t, lab, machine, "pc");
+  assert.match(said, /guest: has \/dev\/tpm0\r?\nguest: has \/sys\/firmware\/efi/);
+  // By SMBIOS.
+  assert.match(said, /guest: credential system\.machine_id/);
+  assert.match(
+    await inside(
+      machine,
+      "test -S /run/local/vm/pc/display; qemu-img info -U /var/lib/local/guests/pc/disk.*",
+    ),
+    /virtual size: 1 GiB/,
+  );
+  const file = join(lab.root, "pc.png");
+  await lab.expect(0, ["guest", "screenshot", "demo", "pc", file]);
+  assert.equal(readFileSync(file).subarray(0, 8).toString("hex"), "89504e470d0a1a0a");
+
+  const startedAt = performance.now();
+  await inside(machine, "systemctl stop vm@pc");
+  t.diagnostic(`ended by force after ${Math.round(performance.now() - startedAt)} ms`);
+  assert.match(
+    await journal(machine, "pc"),
+    /warning\[vm-forced\] guest `pc` did not shut down within 6 s of its power button, and is ended by force/,
+  );
+  assert.equal(await traces(machine), before);
+});

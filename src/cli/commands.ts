@@ -201,10 +201,10 @@ export const COMMANDS: readonly CommandSpec[] = [
   },
   {
     name: "guest",
-    args: "start|stop|enable|disable|pin|unpin|rm|list|shell|logs <machine> [guest] [-- command…]",
+    args: "start|stop|enable|disable|pin|unpin|rm|list|shell|console|screenshot|logs <machine> [guest] [file.png] [-- command…]",
     summary: "run containers and virtual machines on a machine that has the layer guests",
     trailing: "dashes",
-    arity: [2, 3],
+    arity: [2, 4],
     options: [
       { name: "image", kind: "value", placeholder: "NAME", help: "start: make the guest from this image" },
       {

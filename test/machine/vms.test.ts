@@ -44,7 +44,7 @@ firmware = uefi
 display = yes
 accelerator = tcg
 memory = 512M
-size = 1G
+disk = 1G
 ready = 400
 stop = 8
 append = ${FAST} systemd.mask=guest-button.service
@@ -131,7 +131,7 @@ test("a guest that wants KVM where it does not work is refused with help, and le
   await inside(machine, "! systemctl start vm@fast");
   assert.match(
     await journal(machine, "fast"),
-    /error\[vm-no-kvm\] guest `fast` wants KVM, which does not work on this machine[^]*help: say `"accelerator":"tcg"`/,
+    /error\[vm-no-kvm\] guest `fast` wants KVM, which does not work on this machine[\s\S]*help: say `"accelerator":"tcg"`/,
   );
   await inside(machine, "systemctl reset-failed");
   assert.equal(await traces(machine), before);
@@ -144,7 +144,7 @@ test("a guest that never says that it is ready is stopped in time, and its conso
   await inside(machine, "! systemctl start vm@mute");
   assert.match(
     await journal(machine, "mute"),
-    /error\[vm-not-ready\] guest `mute` did not say that it is ready within 10 s, and is stopped\n {2}the last lines of its console:\n {4}\[ .*\n[^]*help: raise/,
+    /error\[vm-not-ready\] guest `mute` did not say that it is ready within 10 s, and is stopped\n {2}the last lines of its console:\n {4}\[ .*\n[\s\S]*help: raise/,
   );
   await inside(machine, "systemctl reset-failed");
   assert.equal(await traces(machine), before);
@@ -210,7 +210,7 @@ test("a microVM is ready, named, reached, and knows who it is; its power button 
   await inside(machine, "/usr/local/lib/labctl/check.d/qemu");
   const shot = await lab.run(["guest", "screenshot", "demo", "micro"]);
   assert.equal(shot.code, 1);
-  assert.match(shot.stderr, /shows nothing[^]*help: say `"display":true`/);
+  assert.match(shot.stderr, /shows nothing[\s\S]*help: say `"display":true`/);
   for (const unit of ["vm@micro", "vm-host", "swtpm@pc"]) {
     const [, exposure = ""] =
       / ([0-9.]+) \S+ \S+$/.exec(

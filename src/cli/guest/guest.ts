@@ -29,6 +29,12 @@ const VERBS: Readonly<Record<string, Verb>> = {
   rm: { named: true, options: [], load: act },
   list: { named: false, options: [], load: async () => (await import("./list.ts")).listGuests },
   shell: { named: true, options: [], load: async () => (await import("./shell.ts")).shellInGuest },
+  console: { named: true, options: [], load: async () => (await import("./shell.ts")).consoleOfGuest },
+  screenshot: {
+    named: true,
+    options: [],
+    load: async () => (await import("./screenshot.ts")).screenshotOfGuest,
+  },
   logs: { named: true, options: ["follow", "lines"], load: async () => (await import("./logs.ts")).showLogs },
 };
 
@@ -36,13 +42,15 @@ const VERBS: Readonly<Record<string, Verb>> = {
 const OWN = [...new Set(Object.values(VERBS).flatMap((verb) => verb.options))];
 
 export const run: CommandRun = async (args) => {
-  const [name = "", machine = "", guest] = args.positionals;
+  const [name = "", machine = "", guest, file] = args.positionals;
   const verb = Object.hasOwn(VERBS, name) ? VERBS[name] : undefined;
   if (!verb) return refuseUsage(`\`guest\` knows ${Object.keys(VERBS).join(", ")}, not \`${name}\``, "guest");
   if (verb.named && guest === undefined)
     return refuseUsage(`\`guest ${name}\` wants a machine and a guest`, "guest");
   if (!verb.named && guest !== undefined)
     return refuseUsage(`\`guest ${name}\` takes a machine and no guest`, "guest");
+  if (file !== undefined && name !== "screenshot")
+    return refuseUsage(`\`guest ${name}\` takes a machine and one guest`, "guest");
   const isGiven = (option: string): boolean =>
     args.flag(option) || args.value(option) !== undefined || args.list(option).length > 0;
   const strange = OWN.find((option) => isGiven(option) && !verb.options.includes(option));

@@ -1,4 +1,7 @@
-/** `labctl guest shell`: a shell in a container, or a command, by the system's `ssh` through its machine. */
+/**
+ * `labctl guest shell`: a shell in a container, or a command, by the system's `ssh` through its machine; and
+ * `labctl guest console`: the serial console of a virtual machine, the same way.
+ */
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import { sshTarget } from "../../push/session.ts";
@@ -11,24 +14,39 @@ import { refuse } from "../print.ts";
 import { startOnMachines } from "../start.ts";
 import { GUEST_PROGRAM } from "./call.ts";
 
+/** On a machine with the layer `qemu`. */
+export const MONITOR_PROGRAM = "/usr/local/libexec/qemu/monitor.mjs";
+
 /** Resolves to the shell's exit code. */
-export async function shellInGuest(args: ParsedArguments, pattern: string, guest: string): Promise<number> {
+export function shellInGuest(args: ParsedArguments, pattern: string, guest: string): Promise<number> {
+  const words = args.trailing ?? [];
+  return runThere(args, pattern, [GUEST_PROGRAM, "shell", guest, ...words], words.length === 0);
+}
+
+/** Shows what the console said last, then what it says and what is typed, until Ctrl-]. */
+export function consoleOfGuest(args: ParsedArguments, pattern: string, guest: string): Promise<number> {
+  return runThere(args, pattern, [MONITOR_PROGRAM, "console", guest], true);
+}
+
+async function runThere(
+  args: ParsedArguments,
+  pattern: string,
+  program: readonly string[],
+  talks: boolean,
+): Promise<number> {
   const start = await startOnMachines(args, "guest", [pattern]);
   if (typeof start === "number") return start;
   const [machine, ...others] = start.named.machines;
-  if (!machine || others.length > 0) return refuseUsage("`guest shell` wants one machine", "guest");
+  if (!machine || others.length > 0) return refuseUsage("`guest` wants one machine", "guest");
   const { configFile, acceptNew, timeoutMs } = start.options;
-  const words = args.trailing ?? [];
   // Which user ssh logs in as is settled by its configuration; root's sudo asks for nothing.
-  const program = `if [ "$(id -u)" = 0 ]; then exec "$@"; else exec sudo -- "$@"; fi`;
-  const line = ["sh", "-c", program, "labctl", "node", GUEST_PROGRAM, "shell", guest, ...words]
-    .map(shellWord)
-    .join(" ");
+  const asRoot = `if [ "$(id -u)" = 0 ]; then exec "$@"; else exec sudo -- "$@"; fi`;
+  const line = ["sh", "-c", asRoot, "labctl", "node", ...program].map(shellWord).join(" ");
   const argv = interactiveArguments(sshTarget(machine), [line], {
     configFile,
     acceptNew,
     timeoutMs: args.value("timeout") === undefined ? undefined : timeoutMs,
-    tty: words.length === 0 && process.stdin.isTTY === true,
+    tty: talks && process.stdin.isTTY === true,
   });
   return new Promise((resolve) => {
     // What is typed is for the guest.

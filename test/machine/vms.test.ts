@@ -76,6 +76,9 @@ function theMachine(): Promise<{ lab: Lab; machine: Machine }> {
     const lab = labFor(bed, machine.name);
     const sha256 = createHash("sha256").update(readFileSync(image.file)).digest("hex");
     lab.edit("machines/demo/machine.ini", "layers = web", "layers = qemu");
+    // What other sources and forms of images need is not at hand here.
+    const packages = /^packages = .*$/m.exec(lab.read("layers/images/layer.ini"))?.[0] ?? "";
+    lab.edit("layers/images/layer.ini", packages, "packages = nodejs, zstd, e2fsprogs, qemu-utils");
     lab.write({
       "machines/demo/machine.ini": `${lab.read("machines/demo/machine.ini")}\n${SECTIONS}`,
       "machines/demo/etc/images/tiny.ini": `[image]\nsource = file://${DISK}\nsha256 = ${sha256}\nkind = disk\nboot = yes\n`,
@@ -94,7 +97,7 @@ const traces = (machine: Machine): Promise<string> =>
   inside(
     machine,
     `for i in $(seq 100); do systemctl list-jobs | grep -q '@' || break; sleep 0.1; done
-     ip -o link | sed 's/^[0-9]*: //'; find /run/local/vm /run/local/vm-prepared /run/local/swtpm /run/local/guests -mindepth 1 2>/dev/null
+     ip -o link | sed 's/^[0-9]*: //'; find /run/local/vm /run/local/vm-prepared /run/local/swtpm /run/local/guests -mindepth 1 ! -path '*/claims*' 2>/dev/null; find /run/local/guests/claims -type l 2>/dev/null
      pgrep -la 'qemu-system|swtpm'; nft list ruleset | grep -v counter
      systemctl list-units --state=active,failed,activating,deactivating --plain --no-legend 'vm@*' 'guest-*@*' 'swtpm@*'`,
   );
@@ -159,7 +162,7 @@ test("from request to first instruction; a start that was killed keeps nobody fr
     const said = await inside(
       machine,
       `asked=$(date +%s%3N); systemctl start --no-block vm@micro
-       for i in $(seq 1000); do [ -s /run/local/vm/micro/running ] && break; sleep 0.02; done
+       for i in $(seq 1000); do [ -s /run/local/vm/micro/running ] && break; [ $(systemctl is-active vm@micro) = failed ] && exit 1; sleep 0.05; done
        echo $(( $(cat /run/local/vm/micro/running) - asked ))
        ${n === 0 ? "systemctl kill --signal=KILL vm@micro; sleep 0.5" : ":"}; systemctl stop vm@micro; systemctl reset-failed`,
     );

@@ -176,9 +176,11 @@ function patience(seconds: number): number {
   return seconds * 1000 - Math.min(HEADROOM_MS, seconds * 250);
 }
 
-/** Undefined: QEMU did not come up in time. */
+/** Undefined: QEMU did not come up in time, or ended at once. */
 async function connectWhenThere(path: string, deadline: number): Promise<Qmp | undefined> {
-  while (Date.now() < deadline) {
+  // systemd waits for this very program before it looks at how QEMU ended.
+  const pid = process.env.MAINPID;
+  while (Date.now() < deadline && (pid === undefined || existsSync(`/proc/${pid}`))) {
     const qmp = await connectQmp(path).catch(() => undefined);
     if (qmp) return qmp;
     await sleep(LOOK_MS);

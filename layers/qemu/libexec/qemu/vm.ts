@@ -134,6 +134,8 @@ async function prepare(name: string): Promise<void> {
   // Nothing was changed up to here.
   chmodSync(join(STATE, name), statSync(join(STATE, name)).mode | 0o011);
   lchownSync(disk.file, user, user);
+  // A fork has the mode of its image, which nobody may write to. The folder is root's, so no link can be here.
+  chmodSync(disk.file, 0o600);
   rmSync(prepared, { recursive: true, force: true });
   mkdirSync(prepared, { recursive: true, mode: 0o711 });
   const wanted = sizeBytes(guest.resources.disk ?? "0") ?? 0;

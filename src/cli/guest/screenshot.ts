@@ -37,7 +37,8 @@ export async function screenshotOfGuest(
     // A machine may be anyone's by now: what goes into a file here is a picture.
     if (status !== 0 || !stdout.subarray(0, PNG.length).equals(PNG))
       return refuse([said(machine, guest, stderr)]);
-    if (args.flag("json") && file !== "-") printJson({ machine, name: guest, file, sizeBytes: stdout.length });
+    if (args.flag("json") && file !== "-")
+      printJson({ machine, name: guest, file, sizeBytes: stdout.length });
     if (file === "-") process.stdout.write(stdout);
     else {
       try {

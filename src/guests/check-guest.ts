@@ -49,6 +49,8 @@ const KEYS: Readonly<Record<"guest" | "resources" | "mount" | "vm", readonly str
 /** Less does not boot: a guest that is killed at once looks like a fault elsewhere. */
 const SMALLEST_MEMORY_BYTES = 16 * 1024 ** 2;
 const SMALLEST_DISK_BYTES = 16 * 1024 ** 2;
+/** More would be a number that systemd does not read. */
+const LARGEST_BYTES = 1024 ** 5;
 const LONGEST_SECONDS = 3600;
 const MOST_TASKS = 4_194_304;
 const MOST_CPUS = 256;
@@ -199,8 +201,12 @@ function checkResources(limits: { readonly [key: string]: FactValue }, refuse: R
     const found = limits[key];
     if (found === undefined) return undefined;
     const bytes = typeof found === "string" ? sizeBytes(found) : undefined;
-    if (bytes !== undefined && bytes >= least) return found as string;
-    return refuse(`resources.${key}`, found, "a size of at least 16M, such as `512M` or `2G`");
+    if (bytes !== undefined && bytes >= least && bytes <= LARGEST_BYTES) return found as string;
+    return refuse(
+      `resources.${key}`,
+      found,
+      "a size of at least 16M and at most 1024T, such as `512M` or `2G`",
+    );
   };
   const cpu = limits.cpu;
   const cpuText = typeof cpu === "string" && cpuPercent(cpu) !== undefined ? cpu : undefined;

@@ -71,6 +71,7 @@ test("values that could reach outside, or could not work, are refused", () => {
     [{ resources: { cpu: "2" } }, /share of one processor/],
     [{ resources: { memory: "1M" } }, /at least 16M/],
     [{ resources: { memory: 512 } }, /at least 16M/],
+    [{ resources: { memory: "999999999999T" } }, /at most 1024T/],
     [{ resources: { memory: "infinity" } }, /at least 16M/],
     [{ resources: { tasks: 0 } }, /a number from 1/],
     [{ resources: { io: 20_000 } }, /from 1 to 10000/],

@@ -120,6 +120,19 @@ test("a guest that never says ready fails the push, which shows its console's la
   await lab.expect(0, ["plan", "demo"]);
 });
 
+test("a guest whose own layer's check fails takes the push back, which says what the check said", async (t) => {
+  const { lab, machine } = await theMachine();
+  lab.write({ "machines/demo/_guests/web/opt/nginx/conf/sites.d/10-bad.nginx": "server { listen 80\n" });
+  const said = await lab.expect(1, ["push", "demo"]);
+  t.diagnostic(`failed in ${Math.round(said.ms)} ms`);
+  assert.match(said.stderr, /check lib\/labctl\/check\.d\/containers/);
+  assert.match(said.stderr, /containers: check web failed in web: web: 127\.0\.0\.1:80\/health answered/);
+  assert.match(said.stderr, /everything was taken back/);
+  lab.remove("machines/demo/_guests/web/opt/nginx/conf");
+  assert.equal(await fetched(machine), "<p>edited</p>\n");
+  await lab.expect(0, ["plan", "demo"]);
+});
+
 test("it starts and stops with all guests of the machine, which start at boot", async () => {
   const { machine } = await theMachine();
   await inside(

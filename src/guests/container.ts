@@ -123,12 +123,10 @@ export function tmpfilesText(
   return lines.map((line) => `${line}\n`).join("");
 }
 
-/** Arguments that follow from the root: what is run in it, and its resolver. `command` is an OCI image's. Pure. */
-export function rootArguments(resolver: string | undefined, command: ContainerCommand | undefined): string[] {
-  const bind = resolver === undefined ? [] : [`--bind-ro=${quoted(resolver)}:/etc/resolv.conf`];
-  if (!command) return [...bind, "--boot"];
+/** Arguments that follow from the image: what is run. `command` is an OCI image's; undefined: it is a system. Pure. */
+export function rootArguments(command: ContainerCommand | undefined): string[] {
+  if (!command) return ["--boot"];
   return [
-    ...bind,
     "--as-pid2",
     // Nobody inside knows of READY: it is up when it answers on its address.
     "--notify-ready=no",

@@ -25,12 +25,19 @@ export function showUnits(units: readonly string[], properties: readonly string[
   return parseShow(done.stdout ?? "");
 }
 
-/** The last lines that a unit said in its last run, oldest first. */
-export function lastLines(unit: string, invocation: string | undefined, count: number): string[] {
+/** The last lines that a unit said in its last run, oldest first; before `untilMs` (Unix time), if it is given. */
+export function lastLines(
+  unit: string,
+  invocation: string | undefined,
+  count: number,
+  untilMs?: number,
+): string[] {
   // What was said a moment ago may not be written yet.
   spawnSync("journalctl", ["--sync"], { timeout: 5000 });
   const match = invocation ? [`_SYSTEMD_INVOCATION_ID=${invocation}`] : ["-u", unit];
-  const done = spawnSync("journalctl", ["-q", "-o", "cat", "--no-pager", "-n", String(count), ...match], {
+  const until = untilMs === undefined ? [] : [`--until=@${(untilMs / 1000).toFixed(3)}`];
+  const words = ["-q", "-o", "cat", "--no-pager", "-n", String(count), ...until, ...match];
+  const done = spawnSync("journalctl", words, {
     encoding: "utf8",
     maxBuffer: 1 << 24,
   });
@@ -58,17 +65,17 @@ export function bornUs(pid: number): number | undefined {
   }
 }
 
-/** The children of a process, oldest first. */
-export function childrenOf(pid: number): number[] {
-  try {
-    return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8")
-      .trim()
-      .split(" ")
-      .filter(Boolean)
-      .map(Number);
-  } catch {
-    return [];
-  }
+/** The child of systemd-nspawn that is number 1 in the guest; undefined: there is none (proc_pid_status(5), `NSpid`). */
+export function leaderOf(pid: number): number | undefined {
+  const read = (file: string): string => {
+    try {
+      return readFileSync(file, "utf8");
+    } catch {
+      return "";
+    }
+  };
+  const children = read(`/proc/${pid}/task/${pid}/children`).trim().split(" ").filter(Boolean).map(Number);
+  return children.find((child) => /^NSpid:.*\s1$/m.test(read(`/proc/${child}/status`)));
 }
 
 function ran(program: string, words: readonly string[]): Ended {

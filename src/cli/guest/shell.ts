@@ -12,7 +12,9 @@ import type { ParsedArguments } from "../commands.ts";
 import { refuseUsage } from "../help.ts";
 import { refuse } from "../print.ts";
 import { startOnMachines } from "../start.ts";
-import { GUEST_PROGRAM } from "./call.ts";
+
+/** On a machine with the layer `guests`. */
+const SHELL_PROGRAM = "/usr/local/libexec/guests/shell.mjs";
 
 /** On a machine with the layer `qemu`. */
 export const MONITOR_PROGRAM = "/usr/local/libexec/qemu/monitor.mjs";
@@ -20,7 +22,7 @@ export const MONITOR_PROGRAM = "/usr/local/libexec/qemu/monitor.mjs";
 /** Resolves to the shell's exit code. */
 export function shellInGuest(args: ParsedArguments, pattern: string, guest: string): Promise<number> {
   const words = args.trailing ?? [];
-  return runThere(args, pattern, [GUEST_PROGRAM, "shell", guest, ...words], words.length === 0);
+  return runThere(args, pattern, [SHELL_PROGRAM, guest, ...words], words.length === 0);
 }
 
 /** Shows what the console said last, then what it says and what is typed, until Ctrl-]. */

@@ -4,11 +4,9 @@
  *
  *     guest.mjs start|stop|enable|disable|pin|unpin|rm NAME      options: {"definition": {…}} for start
  *     guest.mjs list
- *     guest.mjs shell NAME [COMMAND…]                            a terminal, and no JSON
  *
  * `{"ok":true, …}`, or `{"ok":false,"problems":[…]}` with exit status 1. Each verb can be killed anywhere and run again.
  */
-import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type Diagnostic, problem, type Result } from "labctl/diagnostics.ts";
@@ -35,7 +33,7 @@ import {
   handMadeFile,
   readEnv,
 } from "labctl/guests/places.ts";
-import { bornUs, childrenOf, lastLines, nowUs, showUnits, systemctl } from "labctl/guests/unit-calls.ts";
+import { bornUs, lastLines, leaderOf, nowUs, showUnits, systemctl } from "labctl/guests/unit-calls.ts";
 import type { NetworkMode } from "labctl/ipam/wish.ts";
 
 const NETWORKS = "/usr/local/etc/network/networks.json";
@@ -60,11 +58,10 @@ interface Options {
   readonly definition?: object;
 }
 
-const [, , verb, name = "", ...rest] = process.argv;
+const [, , verb, name = ""] = process.argv;
 const startedUs = nowUs();
 try {
-  if (verb === "shell") shell(name, rest);
-  else process.stdout.write(`${JSON.stringify({ ok: true, ...(await run(verb)) })}\n`);
+  process.stdout.write(`${JSON.stringify({ ok: true, ...(await run(verb)) })}\n`);
 } catch (error) {
   const problems = error instanceof Refusal ? error.problems : [problem("guest", (error as Error).message)];
   process.stdout.write(`${JSON.stringify({ ok: false, problems })}\n`);
@@ -110,7 +107,7 @@ function start({ definition }: Options): object {
   if (!done.ok) throw new Refusal(startProblem(guest, units, done.said));
   const shown = showUnits(units, [...PHASE_PROPERTIES, "MainPID", "StatusText"]);
   const main = Number(shown.find((u) => u.get("Id") === unit)?.get("MainPID") ?? 0);
-  const [leader] = main > 0 ? childrenOf(main) : [];
+  const leader = main > 0 ? leaderOf(main) : undefined;
   return {
     guest: row(name),
     ...(wasActive ? { wasActive } : {}),
@@ -191,21 +188,25 @@ function writeDropIns(guest: Guest): void {
 
 function startProblem(guest: Guest, units: readonly string[], said: string): Diagnostic {
   const unit = guestUnit(guest);
-  const shown = showUnits(units, ["Result", "ActiveState", "InvocationID", "ConditionResult"]);
+  const shown = showUnits(units, ["Result", "InvocationID", "InactiveExitTimestampMonotonic"]);
   const failed = shown.filter((u) => !["success", ""].includes(u.get("Result") ?? ""));
   // The cause stands before what it brought down.
   const cause = failed.find((u) => u.get("Id") !== unit) ?? failed[0];
   const id = cause?.get("Id") ?? unit;
-  const lines = lastLines(id, cause?.get("InvocationID"), CONSOLE_LINES);
-  const late = id === unit && cause?.get("Result") === "timeout";
+  const invocation = cause?.get("InvocationID");
   const help = `labctl guest logs MACHINE ${name}`;
+  const late = id === unit && cause?.get("Result") === "timeout";
+  // What it says while it is shut down is not why.
+  const beganUs = Number(cause?.get("InactiveExitTimestampMonotonic") ?? 0);
+  const endedMs = Date.now() - (nowUs() - beganUs) / 1000 + guest.readySeconds * 1000;
+  const lines = lastLines(id, invocation, CONSOLE_LINES, late ? endedMs : undefined);
   if (late)
     return problem("guest-late", `guest \`${name}\` did not say READY within ${guest.readySeconds} s, and was ended`, {
       notes: ["the last lines of its console:", ...lines.map((line) => `  ${line}`)],
       help,
     });
   // What our own programs say stands above what came after it.
-  const own = lastLines(id, cause?.get("InvocationID"), MOST_LINES).filter((line) => OWN_WORDS.test(line));
+  const own = lastLines(id, invocation, MOST_LINES).filter((line) => OWN_WORDS.test(line));
   const notes = own.length > 0 ? own : lines.length > 0 ? lines : said.split("\n");
   return problem("guest-start", `guest \`${name}\` did not start: ${id} failed`, { notes, help });
 }
@@ -331,22 +332,6 @@ function row(name: string, states?: ReadonlyMap<string | undefined, string | und
     ...{ autostart: guest.autostart, pinned: guest.pinned, ephemeral: guest.ephemeral },
     ...{ ipv4: env?.get("GUEST_IP4"), ipv6: env?.get("GUEST_IP6"), fullName: env?.get("GUEST_FULL_NAME") },
   };
-}
-
-function shell(name: string, command: readonly string[]): void {
-  const { guest } = unwrap(findGuest(name));
-  const [shown] = showUnits([guestUnit(guest)], ["MainPID", "ActiveState"]);
-  const [leader] = childrenOf(Number(shown?.get("MainPID") ?? 0));
-  if (guest.kind !== "container" || leader === undefined || shown?.get("ActiveState") !== "active") {
-    process.stderr.write(`error[guest-shell] guest ${name} is no container that runs\n`);
-    process.exitCode = 1;
-    return;
-  }
-  const enter = ["--target", String(leader), "--all", "--", "env", "-i", `TERM=${process.env.TERM ?? "dumb"}`];
-  const path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-  const words = command.length > 0 ? command : ["/bin/sh", "-c", "cd; exec $(command -v bash || echo sh) -l"];
-  const done = spawnSync("nsenter", [...enter, path, "HOME=/root", "USER=root", ...words], { stdio: "inherit" });
-  process.exitCode = done.status ?? 1;
 }
 
 function isRunning(guest: Guest): boolean {

@@ -6,8 +6,8 @@
  *
  * A run that is killed leaves a root that is whole, or none.
  */
-import { chmodSync, lstatSync, mkdirSync, readFileSync, readlinkSync, renameSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { type Diagnostic, formatDiagnostic, problem, type Result } from "labctl/diagnostics.ts";
 import { type ContainerCommand, rootArguments } from "labctl/guests/container.ts";
 import { forkDisk, forkTree, removeFork } from "labctl/guests/fork.ts";
@@ -79,12 +79,13 @@ async function forkContainer(guest: Guest, folder: string, image: Image): Promis
   if (guest.ephemeral) unwrap(await removeFork(hostEffects, root));
   if (hostEffects.kindOf(root) === undefined)
     say(unwrapWarnings(await forkTree(hostEffects, image.get("IMAGE_PATH") ?? "", root)));
-  const run = join(GUEST_RUN, guest.name);
-  mkdirSync(run, { recursive: true });
-  const resolver = hasResolver(root) || guest.network === undefined ? undefined : join(run, "resolv.conf");
   const command = image.get("IMAGE_COMMAND");
-  const args = rootArguments(resolver, command ? (JSON.parse(readFileSync(command, "utf8")) as ContainerCommand) : undefined);
-  const file = join(run, "root.arguments");
+  const args = rootArguments(
+    command ? (JSON.parse(readFileSync(command, "utf8")) as ContainerCommand) : undefined,
+  );
+  // Not in the guest's own folder there, which is guest-net@'s, and goes when that does.
+  const file = argumentsFile(guest.name);
+  mkdirSync(dirname(file), { recursive: true });
   writeFileSync(`${file}.draft`, args.map((arg) => `${arg}\0`).join(""));
   renameSync(`${file}.draft`, file);
 }
@@ -98,19 +99,15 @@ async function forkVm(guest: Guest, folder: string, image: Image): Promise<void>
   say(unwrapWarnings(await forkDisk(hostEffects, { file: image.get("IMAGE_PATH") ?? "", format }, stem)));
 }
 
-/** True if the guest's resolv.conf is its own resolver's matter. */
-function hasResolver(root: string): boolean {
-  try {
-    const file = join(root, "etc/resolv.conf");
-    return lstatSync(file).isSymbolicLink() && readlinkSync(file).includes("systemd/resolve");
-  } catch {
-    return false;
-  }
+function argumentsFile(name: string): string {
+  return join(GUEST_RUN, "roots", name);
 }
 
 async function down(name: string): Promise<void> {
   const found = findGuest(name);
-  if (!found.ok || !found.value.guest.ephemeral) return;
+  if (!found.ok) return;
+  rmSync(argumentsFile(name), { force: true });
+  if (!found.value.guest.ephemeral) return;
   for (const part of ["root", "disk.raw", "disk.qcow2"]) unwrap(await removeFork(hostEffects, join(GUEST_STATE, name, part)));
 }
 

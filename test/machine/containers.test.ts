@@ -1,0 +1,424 @@
+/**
+ * Containers on a real machine: refused where they can't be, ready with address, name and keys, limited, stopped, removed
+ * without a trace, many at once, and killed half-way.
+ */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import test from "node:test";
+import { guestMac, parseMachineId } from "../../src/ipam/ula.ts";
+import type { Machine } from "../../src/twin/machine.ts";
+import { isInNamespaces } from "../../src/twin/namespace.ts";
+import { enterNamespaces, sharedBed } from "./bed-fixture.ts";
+import { guestImage, guestMachine } from "./guest-fixture.ts";
+import { inside, type Lab } from "./push-fixture.ts";
+
+// Where there is a network.
+if (!isInNamespaces()) await guestImage();
+await enterNamespaces(import.meta.url);
+const theBed = sharedBed();
+
+/** Random moments at which something is killed; `LABCTL_KILLS=40` for a long run. */
+const KILLS = Number(process.env.LABCTL_KILLS ?? 3);
+const AT_ONCE = 20;
+/** inotify instances of one guest's systemd and networkd, and what all else on the host may have of root's. */
+const WATCHES_PER_GUEST = 7;
+const OTHER_WATCHES = 50;
+
+const SECTIONS = `[network lab]
+ipv4 = /24
+[network tiny]
+ipv4 = /30
+[guest api]
+image = debian
+network = lab
+cpu = 50%
+memory = 256M
+tasks = 500
+io = 50
+pinned = yes
+mounts = /srv/shared /srv/shared, /srv/shared /srv/look ro
+[guest late]
+image = debian
+network = lab
+ready = 4
+stop = 3
+mounts = /srv/late.conf /etc/systemd/system/ssh.service.d/late.conf ro
+[guest far]
+image = debian
+mounts = nfs files.lan:/srv /srv/far
+[guest disk]
+image = debian
+mounts = iscsi files.lan/iqn.2026-11.lan.files:one /srv/far
+`;
+
+let prepared: Promise<{ lab: Lab; machine: Machine }> | undefined;
+
+function theMachine(): Promise<{ lab: Lab; machine: Machine }> {
+  prepared ??= theBed().then(async (bed) => {
+    const made = await guestMachine(bed, SECTIONS);
+    await inside(
+      made.machine,
+      `mkdir -p /srv/shared; echo from the machine >/srv/shared/file
+       printf '[Service]\\nExecStartPre=/bin/sh -c "echo the database is not there yet >/dev/console; exec sleep 100"\\n' >/srv/late.conf
+       systemctl start bridge@lab bridge@tiny`,
+    );
+    return made;
+  });
+  return prepared;
+}
+
+/** Everything that a guest could leave behind. */
+const traces = (machine: Machine): Promise<string> =>
+  inside(
+    machine,
+    `for i in $(seq 100); do systemctl list-jobs | grep -q '@' || break; sleep 0.1; done
+     ip -o link | sed 's/^[0-9]*: //'; ip -o address | grep -v fe80: | sed 's/^[0-9]*: //; s/valid_lft.*//'; ip route; ip -6 route | grep -v fe80:; ip netns
+     nft list ruleset | sed 's/counter packets.*bytes [0-9]*/counter/'; cut -d' ' -f5- /proc/self/mountinfo | sed 's/ shared.* - / /' | sort
+     find /run/local /run/systemd/nspawn /run/systemd/nspawn-uid /run/systemd/network ! -type d ! -name lock ! -path '*/bridge-dhcp/*' | sort
+     find /run/local/guests/*/* /run/systemd/nspawn/*/* /var/lib/local/guests/* /etc/systemd/system/*@*.d 2>/dev/null; btrfs subvolume list -o / | sed 's/.*path //'; pgrep -l dnsmasq; pgrep -l nspawn
+     cat /run/local/bridge-dhcp/*/leases; ls /var/log/journal /var/lib/machines 2>&1
+     systemctl list-units --state=active,failed,activating,deactivating --plain --no-legend 'container@*' 'guest-*@*' 'ip@*' 'bridge*@*'`,
+  );
+
+const start = (lab: Lab, name: string, ...more: string[]): Promise<unknown> =>
+  lab.expect(0, ["guest", "start", "demo", name, "--image", "debian", "--network", "lab", ...more]);
+
+test("a guest that can't be is refused with what is wrong and what to do, and nothing of it is left", async () => {
+  const { lab, machine } = await theMachine();
+  const before = await traces(machine);
+  const long = await lab.expect(1, ["guest", "start", "demo", "averylongname", "--image", "debian"]);
+  assert.match(long.stderr, /^error\[guest-name\] .*`averylongname` can't be the name of a guest$/m);
+  assert.match(long.stderr, /at most 11 characters; this one has 13/);
+  const unknown = await lab.expect(1, ["guest", "start", "demo", "nobody"]);
+  assert.match(unknown.stderr, /^error\[guest-unknown\] this machine has no guest `nobody`$/m);
+  assert.equal((await lab.run(["guest", "start", "demo", "x", "--network", "lab"])).code, 64);
+  assert.equal((await lab.run(["guest", "melt", "demo", "x"])).code, 64);
+  assert.match(
+    (await lab.expect(1, ["guest", "start", "demo", "api", "--image", "debian"])).stderr,
+    /error\[guest-declared\] guest `api` is declared in machine\.ini/,
+  );
+  const image = await lab.expect(1, ["guest", "start", "demo", "x", "--image", "nothere"]);
+  assert.match(
+    image.stderr,
+    /^error\[guest-start\] guest `x` did not start: image@nothere\.service failed$/m,
+  );
+  await lab.expect(0, ["guest", "rm", "demo", "x"]);
+  await inside(machine, "systemctl reset-failed 'image@*'");
+  const dry = await lab.expect(2, ["guest", "start", "demo", "y", "--image", "debian", "--dry-run"]);
+  assert.match(dry.stderr, /demo: would make guest y: .*\ndemo: would start guest y/);
+  assert.equal(await traces(machine), before);
+});
+
+test("mounts that the machine's kernel can't make refuse the start and say so", async () => {
+  const { lab } = await theMachine();
+  for (const [name, what] of [
+    ["far", "mounts by NFS, and this machine's kernel has no NFS client"],
+    ["disk", "mounts by iSCSI, and this machine's kernel has no iSCSI initiator"],
+  ] as const) {
+    const said = (await lab.expect(1, ["guest", "start", "demo", name])).stderr;
+    assert.match(said, new RegExp(`error\\[guest-mount\\] guest ${name} ${what}`));
+    await lab.expect(0, ["guest", "rm", "demo", name]);
+  }
+});
+
+test("a guest that never says ready is ended after its time, and its console's last lines are shown", async () => {
+  const { lab, machine } = await theMachine();
+  const beganAt = performance.now();
+  const { stderr } = await lab.expect(1, ["guest", "start", "demo", "late"]);
+  assert.match(stderr, /^error\[guest-late\] guest `late` did not say READY within 4 s, and was ended$/m);
+  assert.match(stderr, /the last lines of its console:[\s\S]*the database is not there yet/);
+  assert.ok(performance.now() - beganAt < 25_000);
+  assert.equal(await inside(machine, "pgrep nspawn || true"), "");
+  await lab.expect(0, ["guest", "rm", "demo", "late"]);
+});
+
+test("a guest is ready with its address, name, keys, id and users of its own, and rm leaves nothing of it", async (t) => {
+  const { lab, machine } = await theMachine();
+  const before = await traces(machine);
+  const key = readFileSync(`${lab.bed.identityFile}.pub`, "utf8").trim();
+  lab.write({ "key.pub": key });
+  const answer = await lab.expect(0, [
+    ...[
+      "guest",
+      "start",
+      "demo",
+      "web",
+      "--image",
+      "debian",
+      "--network",
+      "lab",
+      "--key",
+      "key.pub",
+      "--json",
+    ],
+  ]);
+  const { guest, phases, requestMs } = JSON.parse(answer.stdout);
+  t.diagnostic(
+    `ready in ${requestMs} ms: ${phases.map((p: { name: string; durationMs: number }) => `${p.name} ${p.durationMs}`).join(", ")}`,
+  );
+  assert.deepEqual(phases.map((p: { name: string }) => p.name).sort(), [
+    "addresses",
+    "answer",
+    "boot",
+    "fork",
+    "nspawn",
+  ]);
+  // It answers by name at once, under both addresses; the machine's resolver asks the network's DNS.
+  await inside(machine, `ping -4 -c1 -W1 web.lab.demo.lan; ping -6 -c1 -W1 web.lab.demo.lan`);
+  assert.equal(
+    await inside(machine, "getent ahostsv4 web.lab.demo.lan | cut -d' ' -f1 | head -1"),
+    `${guest.ipv4}\n`,
+  );
+  const host = (await inside(machine, "cat /etc/machine-id")).trim();
+  const id = await inside(machine, "cat /run/local/guests/web.env");
+  const own = parseMachineId(/GUEST_ID=(.*)/.exec(id)?.[1] ?? "");
+  assert.ok(own);
+  assert.match(id, new RegExp(`GUEST_MAC=${guestMac(own)}`));
+  const shell = async (...words: string[]): Promise<string> =>
+    (await lab.expect(0, ["guest", "shell", "demo", "web", "--", ...words])).stdout;
+  assert.equal((await shell("sh", "-c", "cat /etc/machine-id; hostname")).trim(), `${own}\nweb`);
+  assert.notEqual(own, host);
+  assert.match(await shell("cat", "/proc/self/uid_map"), /^ +0 +(?!0 )\d+ +65536$/m);
+  assert.match(await shell("ip", "-o", "link", "show", "host0"), new RegExp(guestMac(own)));
+  assert.equal((await lab.run(["guest", "shell", "demo", "web", "--", "false"])).code, 1);
+  // Another guest's name, from inside, and the way out.
+  assert.match(await shell("getent", "ahostsv4", "demo.lab.demo.lan"), /^\d/);
+  await shell("ping", "-c1", "-W2", "10.97.0.1");
+  // Its host key is the one that the machine made for it; the key that was given opens the door.
+  const hostKey = (
+    await inside(machine, "cut -d' ' -f2 /var/lib/local/guests/web/ssh_host_ed25519_key.pub")
+  ).trim();
+  assert.match(
+    await inside(machine, `ssh-keyscan -t ed25519 ${guest.ipv4} 2>/dev/null`),
+    new RegExp(hostKey.replace(/[+/]/g, "\\$&")),
+  );
+  const config = `Host *\n IdentityFile ${lab.bed.identityFile}\n StrictHostKeyChecking no\n UserKnownHostsFile /dev/null\n LogLevel ERROR\n ProxyCommand ssh -F ${lab.bed.sshConfigFile} -W %h:%p ${machine.name}\n`;
+  lab.write({ "guest-ssh": config });
+  const ssh = spawnSync("ssh", ["-F", join(lab.root, "guest-ssh"), `root@${guest.ipv4}`, "hostname"], {
+    encoding: "utf8",
+  });
+  assert.equal(ssh.stdout, "web\n", ssh.stderr);
+  const listed = JSON.parse((await lab.expect(0, ["guest", "list", "demo", "--json"])).stdout);
+  assert.equal(listed.guests.find((g: { name: string }) => g.name === "web").state, "active");
+  assert.match((await lab.expect(0, ["guest", "logs", "demo", "web"])).stdout, /Welcome to Debian/);
+  // No file of the root changed its owner.
+  assert.equal(
+    await inside(
+      machine,
+      "stat -c %u /var/lib/local/guests/web/root/etc/hostname /var/lib/local/guests/web/root/usr | sort -u",
+    ),
+    "0\n",
+  );
+  await inside(machine, "/usr/local/lib/labctl/check.d/nspawn; /usr/local/lib/labctl/check.d/guests");
+  assert.match((await lab.expect(0, ["guest", "start", "demo", "web"])).stderr, /guest web runs already/);
+  await lab.expect(0, ["guest", "rm", "demo", "web"]);
+  assert.equal(await traces(machine), before);
+});
+
+test("a declared guest has its limits and mounts; stop shuts it down properly; pinned, it can't be removed", async () => {
+  const { lab, machine } = await theMachine();
+  const { stdout } = await lab.expect(0, ["guest", "start", "demo", "api", "--stats"]);
+  assert.match(stdout, /^connect .*, definition .*, start .*, all /m);
+  assert.match(stdout, /^ {2}boot +█+ +\d.* +\d+ %$/m);
+  const shown = await inside(
+    machine,
+    "systemctl show -p CPUQuotaPerSecUSec -p MemoryMax -p TasksMax -p IOWeight -p TimeoutStartUSec container@api",
+  );
+  for (const property of [
+    "CPUQuotaPerSecUSec=500ms",
+    "MemoryMax=268435456",
+    "TasksMax=500",
+    "IOWeight=50",
+    "TimeoutStartUSec=30s",
+  ])
+    assert.match(shown, new RegExp(`^${property}$`, "m"));
+  const shell = (line: string): Promise<{ stdout: string }> =>
+    lab.expect(0, ["guest", "shell", "demo", "api", "--", "sh", "-c", line]);
+  assert.equal(
+    (await shell("cat /srv/shared/file; stat -c %u /srv/shared/file")).stdout,
+    "from the machine\n0\n",
+  );
+  await shell("echo from the guest >/srv/shared/back; ! touch /srv/look/x 2>/dev/null");
+  assert.equal(
+    await inside(machine, "stat -c %u /srv/shared/back; cat /srv/shared/back"),
+    "0\nfrom the guest\n",
+  );
+  // A service of the guest that says farewell.
+  await shell(
+    "systemd-run -q -u bye -p Type=oneshot -p RemainAfterExit=yes -p ExecStop='/bin/sh -c \"echo farewell >/var/bye\"' true",
+  );
+  const stopped = JSON.parse((await lab.expect(0, ["guest", "stop", "demo", "api", "--json"])).stdout);
+  assert.equal(stopped.killed, false);
+  assert.equal(await inside(machine, "cat /var/lib/local/guests/api/root/var/bye"), "farewell\n");
+  const refused = await lab.expect(1, ["guest", "rm", "demo", "api"]);
+  assert.match(
+    refused.stderr,
+    /error\[guest-pinned\] guest `api` is pinned, and a pinned guest can't be removed/,
+  );
+  assert.match(refused.stderr, /help: set `pinned = no` in its section of machine\.ini and push/);
+  await inside(machine, "test -d /var/lib/local/guests/api/root");
+  // What was in it is there when it starts again.
+  await lab.expect(0, ["guest", "start", "demo", "api"]);
+  assert.equal((await shell("cat /var/bye")).stdout, "farewell\n");
+  await lab.expect(0, ["guest", "stop", "demo", "api"]);
+});
+
+test("an ephemeral guest's root goes when it stops; one that is pinned by hand stays until it is unpinned", async () => {
+  const { lab, machine } = await theMachine();
+  const before = await traces(machine);
+  await start(lab, "temp", "--ephemeral");
+  await inside(machine, "test -d /var/lib/local/guests/temp/root/usr");
+  await lab.expect(0, ["guest", "stop", "demo", "temp"]);
+  await inside(
+    machine,
+    "for i in $(seq 50); do [ -e /var/lib/local/guests/temp/root ] || exit 0; sleep 0.1; done; exit 1",
+  );
+  await lab.expect(0, ["guest", "rm", "demo", "temp"]);
+  await start(lab, "keep", "--pinned");
+  assert.match(
+    (await lab.expect(1, ["guest", "rm", "demo", "keep"])).stderr,
+    /help: labctl guest unpin demo keep/,
+  );
+  await lab.expect(0, ["guest", "enable", "demo", "keep"]);
+  await inside(machine, "test -L /etc/systemd/system/machines.target.wants/container@keep.service");
+  await lab.expect(0, ["guest", "unpin", "demo", "keep"]);
+  await lab.expect(0, ["guest", "rm", "demo", "keep"]);
+  assert.equal(await traces(machine), before);
+});
+
+test("a network without a free address refuses the guest, and counts who has them", async () => {
+  const { lab, machine } = await theMachine();
+  const before = await traces(machine);
+  const tiny = (name: string): string[] => [
+    "guest",
+    "start",
+    "demo",
+    name,
+    "--image",
+    "debian",
+    "--network",
+    "tiny",
+  ];
+  await lab.expect(0, tiny("one"));
+  const { stderr } = await lab.expect(1, tiny("two"));
+  assert.match(stderr, /error\[guest-addresses\] network `tiny` has no free IPv4 address for guest `two`/);
+  assert.match(stderr, /has 2 addresses: one is the machine's, 1 are of guests, 0 were given by DHCP/);
+  // A claim that a killed guest left is no hindrance.
+  await lab.expect(0, ["guest", "rm", "demo", "one"]);
+  await inside(
+    machine,
+    "mkdir -p /run/local/guests/claims/tiny; ln -s ghost /run/local/guests/claims/tiny/$(sed -n s/IP4_LAST=//p /run/local/ip/tiny.env)",
+  );
+  await lab.expect(0, tiny("two"));
+  await lab.expect(0, ["guest", "rm", "demo", "two"]);
+  assert.equal(await traces(machine), before);
+});
+
+test(`${AT_ONCE} guests that are started at once all come up, each with an address of its own`, async (t) => {
+  const { machine } = await theMachine();
+  // A machine's layer raises the limit; a machine of the bed can't raise the host's, so some guests are no whole systems.
+  const limit = Number(readFileSync("/proc/sys/fs/inotify/max_user_instances", "utf8"));
+  const systems = Math.max(1, Math.min(AT_ONCE, Math.floor((limit - OTHER_WATCHES) / WATCHES_PER_GUEST)));
+  await inside(
+    machine,
+    `mkdir -p /etc/systemd/system/image@sleep.service.d
+     printf '[Service]\\nExecStart=\\nExecStart=true\\n' >/etc/systemd/system/image@sleep.service.d/x.conf; systemctl daemon-reload
+     echo '{"argv":["/bin/sleep","infinity"],"env":["GREETING=two words"],"user":"nobody","cwd":"/var"}' >/srv/command.json
+     sed 's#^IMAGE_COMMAND=.*##' /var/lib/local/images/debian.env >/var/lib/local/images/sleep.env
+     echo IMAGE_COMMAND=/srv/command.json >>/var/lib/local/images/sleep.env; systemctl start image@sleep`,
+  );
+  const before = await traces(machine);
+  const names = Array.from({ length: AT_ONCE }, (_, i) => `n${i}`);
+  const beganAt = performance.now();
+  const said = await inside(
+    machine,
+    `i=0; for n in ${names.join(" ")}; do
+       image=debian; [ $i -lt ${systems} ] || image=sleep; i=$((i + 1))
+       echo '{"definition":{"name":"'$n'","kind":"container","image":"'$image'","network":"lab","readySeconds":200}}' | node /usr/local/libexec/guests/guest.mjs start $n &
+     done; wait`,
+  );
+  const answers = said
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  assert.deepEqual(
+    answers.filter((a) => !a.ok),
+    [],
+  );
+  t.diagnostic(
+    `${AT_ONCE}, ${systems} of them whole systems, in ${Math.round(performance.now() - beganAt)} ms`,
+  );
+  assert.equal(new Set(answers.map((a) => a.guest.ipv4)).size, AT_ONCE);
+  await inside(
+    machine,
+    `for n in ${names.join(" ")}; do ping -c1 -W2 -q $n.lab.demo.lan >/dev/null || { echo $n; exit 1; }; done`,
+  );
+  // What an image runs that is no system has its environment, its folder, its user and no more rights.
+  if (systems < AT_ONCE) {
+    const shell = `node /usr/local/libexec/guests/shell.mjs n${AT_ONCE - 1} sh -c`;
+    assert.match(
+      await inside(
+        machine,
+        `${shell} 'for p in /proc/[0-9]*; do [ "$(cat $p/comm)" = sleep ] && { tr "\\0" "\\n" <$p/environ; readlink $p/cwd; stat -c %U $p; }; done; true'`,
+      ),
+      /GREETING=two words\n[\s\S]*^\/var\nnobody$/m,
+    );
+  }
+  await inside(
+    machine,
+    `for n in ${names.join(" ")}; do node /usr/local/libexec/guests/guest.mjs rm $n & done; wait`,
+  );
+  assert.equal(await traces(machine), before);
+});
+
+test(`killed at ${KILLS} random moments, the next start succeeds, and rm leaves nothing`, async (t) => {
+  const { machine } = await theMachine();
+  const before = await traces(machine);
+  let seed = 20261121;
+  const random = (): number => {
+    seed = (seed * 1103515245 + 12345) % 2 ** 31;
+    return seed / 2 ** 31;
+  };
+  const program = "node /usr/local/libexec/guests/guest.mjs";
+  const definition = `{"definition":{"name":"cut","kind":"container","image":"debian","network":"lab"}}`;
+  const victims = [
+    "kill -9 $p",
+    "systemctl kill --kill-whom=main -s KILL container@cut 2>/dev/null",
+    "systemctl kill --kill-whom=all -s KILL container@cut guest-root@cut guest-net@cut 2>/dev/null",
+  ];
+  for (let i = 0; i < KILLS; i++) {
+    const victim = victims[i % victims.length] ?? "";
+    const seconds = (random() * 1.2).toFixed(2);
+    await inside(
+      machine,
+      `(echo '${definition}' | exec ${program} start cut >/tmp/cut.out 2>&1) & p=$!; sleep ${seconds}; ${victim}; true`,
+    );
+    const again = await inside(
+      machine,
+      `echo '${definition}' | ${program} start cut; ping -c1 -W2 -q cut.lab.demo.lan >/dev/null`,
+    );
+    assert.match(again, /^\{"ok":true/, `${victim} after ${seconds} s: ${again}`);
+    await inside(machine, `${program} rm cut`);
+    assert.equal(await traces(machine), before, `${victim} after ${seconds} s`);
+  }
+  t.diagnostic(`seed 20261121, ${KILLS} kills`);
+});
+
+test("what the layers run is sandboxed: at most 4.0 in systemd-analyze security", async (t) => {
+  const { machine } = await theMachine();
+  const found = await inside(
+    machine,
+    "for u in guest-root@x guest-net@x container@x; do systemd-analyze security --no-pager $u.service | tail -1; done",
+  );
+  const levels = [...found.matchAll(/level for (\S+): ([0-9.]+)/g)].map(([, unit, level]) => [
+    unit,
+    Number(level),
+  ]);
+  t.diagnostic(JSON.stringify(levels));
+  assert.equal(levels.length, 3, found);
+  // A container's unit holds a whole system, which has sandboxes of its own: its README says so.
+  for (const [unit, level] of levels)
+    if (!String(unit).startsWith("container@")) assert.ok(Number(level) <= 4, `${unit}: ${level}`);
+});

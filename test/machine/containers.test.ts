@@ -24,7 +24,7 @@ const KILLS = Number(process.env.LABCTL_KILLS ?? 3);
 const AT_ONCE = 20;
 /** inotify instances of one guest's systemd and networkd, and what all else on the host may have of root's. */
 const WATCHES_PER_GUEST = 7;
-const OTHER_WATCHES = 50;
+const OTHER_WATCHES = 90;
 
 const SECTIONS = `[network lab]
 ipv4 = /24

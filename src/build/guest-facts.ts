@@ -3,7 +3,7 @@
  * `facts/MACHINE/GUEST.*`, and what a probe would say of it follows from its host. Its host's own facts are not its.
  * Also refuses guests that are too many or too large for their machine. Reads through the disk it is given.
  */
-import type { Diagnostic } from "../diagnostics.ts";
+import type { Diagnostic, Place } from "../diagnostics.ts";
 import type { FactOrigin } from "../facts/fact.ts";
 import { type FactDisk, type MachineFacts, readFacts } from "../facts/read-facts.ts";
 import { declaredGuests } from "../guests/declared.ts";
@@ -33,14 +33,14 @@ export function readGuestFacts(
   const id = factOf("HOST_MACHINE_ID");
   const hostId = typeof id === "string" ? parseMachineId(id) : undefined;
   const derived = (guest: Machine): ReadonlyMap<string, FactOrigin> => {
-    const place = { file: `facts/probed/${machine.name}.json` };
+    const probed = { file: `facts/probed/${machine.name}.json` };
     const known = new Map<string, FactOrigin>();
-    const add = (name: string, value: FactOrigin["value"] | undefined): void => {
+    const add = (name: string, value: FactOrigin["value"] | undefined, place: Place): void => {
       if (value !== undefined) known.set(name, { level: "probed", place, value });
     };
-    add("HOST_NAME", guest.host);
-    add("HOST_ARCHITECTURE", factOf("HOST_ARCHITECTURE"));
-    add("HOST_MACHINE_ID", hostId && guestId(hostId, guest.host));
+    add("HOST_NAME", guest.host, guest.place);
+    add("HOST_ARCHITECTURE", factOf("HOST_ARCHITECTURE"), probed);
+    add("HOST_MACHINE_ID", hostId && guestId(hostId, guest.host), probed);
     return known;
   };
   const facts = readFacts(root, machines, args, disk, derived);

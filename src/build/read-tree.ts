@@ -147,7 +147,8 @@ export function treeReader(boundaries: readonly AbsPath[], readAtMs: number): Tr
       const real = realpathSync(folder) as AbsPath;
       stat(real);
       if (real !== folder && !boundaries.some((b) => real.startsWith(`${b}/`))) {
-        const target = readlinkSync(folder);
+        // The link may be a folder above.
+        const target = lookAt(folder)?.isSymbolicLink() ? readlinkSync(folder) : real;
         problems.push(describe({ kind: "deref-outside", place: { file: display }, target, real }));
       } else walk(folder, "", display, [real], entries);
       entries.sort((a, b) => compareBytes(a.path, b.path));

@@ -167,6 +167,14 @@ test("a guest can't have a layer that wants what only machines have, nor files w
     /machines\/m\/_guests\/wob: there is no guest `wob`.*\n.*\n {2}help: did you mean `web`/,
   );
   assert.match(
+    refusal(WEB, { "machines/m/_guests": { link: "/etc/systemd" } }),
+    /error\[(deref-outside|guest-undeclared)\]/,
+  );
+  assert.match(
+    refusal(WEB, { "machines/m/_guests/web": { link: "/etc/systemd" } }),
+    /error\[deref-outside\] machines\/m\/_guests\/web: the link points outside the repository/,
+  );
+  assert.match(
     refusal(WEB, { "machines/m/lib/labctl/guests/web/etc/x": "x\n" }),
     /lies where the trees of guests are built/,
   );

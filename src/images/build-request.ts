@@ -2,9 +2,10 @@
  * Images that this machine builds itself, by mmdebstrap: the request, and the work. The work needs more rights than fetching
  * does, so it is another unit's, image-build@NAME.service. Must not know what becomes of the archive.
  */
-import { chmodSync, existsSync, mkdtempSync, renameSync, rmSync, statSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { failure, type Result, success } from "../diagnostics.ts";
 import type { Acquired } from "./acquire.ts";
+import { proxyOptions } from "./apt-source.ts";
 import type { ImageDefinition, ImageSource } from "./definition.ts";
 import { runStep, stream, type Teller } from "./host.ts";
 import { describeImageProblem, size } from "./problems.ts";
@@ -54,16 +55,14 @@ export async function buildImage(
   const draft = place.partial(store, `${key}.tar.zst`);
   rmSync(work, { recursive: true, force: true });
   rmSync(draft, { force: true });
-  const folder = mkdtempSync(`${place.partial(store, key)}.`);
-  renameSync(folder, work);
-  // mmdebstrap's chroot has to be reached by users that apt and packages use.
-  chmodSync(work, 0o755);
+  // 0755: the chroot in it has to be reached by the users that apt and packages use.
+  mkdirSync(work, { mode: 0o755 });
   try {
     const argv = [
       "env",
       `TMPDIR=${work}`,
       "DEBIAN_FRONTEND=noninteractive",
-      ...mmdebstrap(source, arch, draft),
+      ...mmdebstrap(source, arch, draft, proxyOptions()),
     ];
     const building = stream(argv);
     building.child.stderr?.on("data", (chunk: Buffer) => {
@@ -89,8 +88,16 @@ export async function buildImage(
   }
 }
 
-/** The command line, by mmdebstrap(1). Documentation and other languages are left out; /dev is a guest's own. Pure. */
-export function mmdebstrap(source: BuildSource, arch: string, target: string): readonly string[] {
+/**
+ * The command line, by mmdebstrap(1); `proxies` are apt's options for its way to an archive. Manuals and other languages are
+ * left out. Pure.
+ */
+export function mmdebstrap(
+  source: BuildSource,
+  arch: string,
+  target: string,
+  proxies: readonly string[],
+): readonly string[] {
   const { suite, packages, variant, components, mirror, keyring } = source;
   return [
     "mmdebstrap",
@@ -101,6 +108,7 @@ export function mmdebstrap(source: BuildSource, arch: string, target: string): r
     ...(packages.length > 0 ? [`--include=${packages.join(",")}`] : []),
     ...(keyring ? [`--keyring=${keyring}`] : []),
     '--aptopt=Acquire::Languages "none"',
+    ...proxies.map((line) => `--aptopt=${line}`),
     "--dpkgopt=path-exclude=/usr/share/man/*",
     "--dpkgopt=path-exclude=/usr/share/doc/*",
     "--dpkgopt=path-include=/usr/share/doc/*/copyright",

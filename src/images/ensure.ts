@@ -73,7 +73,7 @@ export async function ensureImage(machine: Machine, name: string, tell: Teller):
   const definition = read.value;
   const store = openStore(machine.state);
   const arch = definition.arch ?? machine.arch;
-  const leaveStore = takeLock(place.lock(store, "store"), "shared", () =>
+  const leaveStore = await takeLock(place.lock(store, "store"), "shared", () =>
     tell.line(`${name}: unused images are being removed; waiting`),
   );
   try {
@@ -103,7 +103,7 @@ async function alone<T>(
   work: () => Promise<T>,
 ): Promise<T> {
   const waits = (): void => tell.line(`${name}: another start prepares the same image; waiting`);
-  const leave = takeLock(place.lock(store, key), "exclusive", waits);
+  const leave = await takeLock(place.lock(store, key), "exclusive", waits);
   try {
     return await work();
   } finally {

@@ -2,7 +2,7 @@
  * What fetching and unpacking do to a machine: programs, locks, files that appear whole, and what a person sees of it.
  * Must not know what an image is.
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, statfsSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import { failure, type Result, success } from "../diagnostics.ts";
@@ -69,7 +69,8 @@ export function stream(argv: readonly string[]): Stream {
   });
   let stderr = "";
   child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
-    if (stderr.length < 65_536) stderr += chunk;
+    // The last lines say what went wrong.
+    stderr = (stderr + chunk).slice(-65_536);
   });
   const end = new Promise<{ status: number | null; stderr: string }>((resolve) => {
     child.on("error", (error) => resolve({ status: 127, stderr: `${program}: ${error.message}` }));
@@ -96,18 +97,24 @@ export function writeWhole(file: string, text: string): void {
  * Waits for a lock that ends with this process, however that ends. Node.js has no flock(2): flock(1) locks the open file
  * that both hold, and this process keeps it open. `onWait` is called if another holds it.
  */
-export function takeLock(
+export async function takeLock(
   file: string,
   mode: "shared" | "exclusive",
   onWait: () => void = () => {},
-): () => void {
+): Promise<() => void> {
   mkdirSync(dirname(file), { recursive: true });
   const fd = openSync(file, "a", 0o644);
-  const flock = (...args: readonly string[]): number | null =>
-    spawnSync("flock", [`--${mode}`, ...args, "3"], { stdio: ["ignore", "ignore", "inherit", fd] }).status;
-  if (flock("--nonblock") !== 0) {
+  const flock = (...args: readonly string[]): Promise<boolean> =>
+    new Promise((resolve) => {
+      const child = spawn("flock", [`--${mode}`, ...args, "3"], {
+        stdio: ["ignore", "ignore", "inherit", fd],
+      });
+      child.on("error", () => resolve(false));
+      child.on("close", (status) => resolve(status === 0));
+    });
+  if (!(await flock("--nonblock"))) {
     onWait();
-    if (flock() !== 0) throw new Error(`the lock ${file} can't be taken; is util-linux installed?`);
+    if (!(await flock())) throw new Error(`the lock ${file} can't be taken; is util-linux installed?`);
   }
   return () => closeSync(fd);
 }

@@ -56,7 +56,7 @@ export async function removeUnused(
   dryRun: boolean,
 ): Promise<Removal> {
   const store = openStore(machine.state);
-  const leave = takeLock(place.lock(store, "store"), "exclusive");
+  const leave = await takeLock(place.lock(store, "store"), "exclusive");
   try {
     const used = readUsed(machine, store, guests);
     if (used.unreadable.length > 0) return { unused: [], problems: [], unreadable: used.unreadable };

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { success } from "../../src/diagnostics.ts";
-import { mirrorOf, proxyOptions } from "../../src/twin/apt-source.ts";
+import { mirrorOf, proxyOptions } from "../../src/images/apt-source.ts";
 import { ensureImage, type Image, type ImageBuilder } from "../../src/twin/image.ts";
 import { EXCLUDED_PATHS, IMAGE_SUITE } from "../../src/twin/image-recipe.ts";
 import { runProgram } from "../../src/twin/run-program.ts";

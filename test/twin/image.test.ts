@@ -14,8 +14,8 @@ import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { failure, problem, success } from "../../src/diagnostics.ts";
+import { pickMirror, pickProxyOptions } from "../../src/images/apt-source.ts";
 import type { AbsPath } from "../../src/paths.ts";
-import { pickMirror, pickProxyOptions } from "../../src/twin/apt-source.ts";
 import { ensureImage, type Image, type ImageBuilder } from "../../src/twin/image.ts";
 import { imageKey } from "../../src/twin/image-recipe.ts";
 

@@ -27,7 +27,7 @@ export type IpProblem =
   | {
       readonly kind: "link-name";
       readonly name: string;
-      readonly fault: "too-long" | "letters" | "reserved" | "taken";
+      readonly fault: "too-long" | "letters" | "reserved" | "layer" | "taken";
       readonly machine: string;
       readonly place: Place;
     }
@@ -209,13 +209,14 @@ const MERGED =
   "two branches that both allocated, and whose lines did not touch, merge like this without a conflict";
 
 const LINK_NAME_FAULTS: Readonly<
-  Record<"too-long" | "letters" | "reserved" | "taken", (name: string) => string>
+  Record<"too-long" | "letters" | "reserved" | "layer" | "taken", (name: string) => string>
 > = {
   "too-long": (name) =>
     `it becomes the name of an interface, which has at most 15 bytes; this one has ${Buffer.byteLength(name)}`,
   letters: () =>
     "it becomes the name of an interface and of a domain: lower-case letters, digits and `-`, first a letter, last no `-`",
   reserved: () => "the kernel uses it for something else",
+  layer: () => "the layer wireguard makes a link of that name",
   taken: () => "a physical link of that machine has it",
 };
 

@@ -54,6 +54,9 @@ const MAX_LINK_NAME_BYTES = 15;
 /** Folders of /proc/sys/net/ipv4/conf that are no links, and the loopback. */
 const KERNEL_NAMES: ReadonlySet<string> = new Set(["all", "default", "lo"]);
 
+/** Links that layers make (layers/wireguard). */
+const LAYER_NAMES: ReadonlySet<string> = new Set(["wg0"]);
+
 /** Shorter routes (`0.0.0.0/1` of a VPN) are a way to everywhere, not a network somewhere. */
 const SHORTEST_ROUTE = 8;
 
@@ -155,6 +158,7 @@ function linkNameFault(name: string, links: readonly Link[]) {
   if (Buffer.byteLength(name) > MAX_LINK_NAME_BYTES) return "too-long" as const;
   if (!/^[a-z]([a-z0-9-]*[a-z0-9])?$/.test(name)) return "letters" as const;
   if (KERNEL_NAMES.has(name)) return "reserved" as const;
+  if (LAYER_NAMES.has(name)) return "layer" as const;
   return links.some((l) => l.kind === "physical" && l.name === name) ? ("taken" as const) : undefined;
 }
 

@@ -70,10 +70,10 @@ test("bad networks and reservations are refused all at once, each where it stand
 
 test("a network can't have the name of a physical link, or a machine that of a file of facts", (t) => {
   const links = { HOST_LINKS: [{ name: "eth0", kind: "physical", addresses: [] }] };
-  const s = lab(t, machine("m", "[network eth0]\n"), probed("m", links));
+  const s = lab(t, machine("m", "[network eth0]\n[network wg0]\n"), probed("m", links));
   assert.match(
     s.run(["ip", "plan"]).stderr,
-    /\[ip-link-name\].*`eth0`.*\n {2}a physical link of that machine has it/,
+    /\[ip-link-name\].*`eth0`.*\n {2}a physical link of that machine has it\n.*\n.*\[ip-link-name\].*`wg0`.*\n {2}the layer wireguard makes a link of that name/,
   );
   const other = lab(t, machine("ipam", ""));
   assert.equal(

@@ -60,6 +60,11 @@ test("a network that can't be is refused by its unit, with what is wrong, and le
     said,
     /error\[ip-lease\] `averylongnetwork` can't be a network: it is an interface's name, too/,
   );
+  // The way to the machine itself.
+  assert.match(
+    await inside(machine, "systemctl start bridge@host0 && exit 1; journalctl -o cat -u bridge@host0"),
+    /error\[network\] network `host0` can't have the name of a link that this machine has, and that is no bridge/,
+  );
   await inside(machine, "systemctl reset-failed");
   assert.equal(await traces(machine), before);
 });
@@ -170,7 +175,7 @@ test("undeclared networks get blocks of their own, many at once, and give them b
   assert.equal(
     await inside(
       machine,
-      "journalctl -o cat -u 'bridge@*' -u 'ip@*' --grep 'error.(network|ip-lease)' | grep -v averylong || true",
+      "journalctl -o cat -u 'bridge@*' -u 'ip@*' --grep 'error.(network|ip-lease)' | grep -vE 'averylong|host0' || true",
     ),
     "",
   );

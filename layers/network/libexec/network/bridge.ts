@@ -15,6 +15,8 @@ const CONFIG = "/usr/local/etc/network/networks.json";
 const LEASES = "/run/local/ip";
 const NETWORKD = "/run/systemd/network";
 const RUN = "/run/local/bridge";
+/** First line of the files written to NETWORKD: another program's may have the same name, and stays. */
+const OURS = "# Of bridge@.service.\n";
 /** What the layer firewall includes at each load: which links are networks of the machine. */
 const FIREWALL_RUN = "/run/local/firewall";
 const DHCP_RUN = "/run/local/bridge-dhcp";
@@ -71,19 +73,22 @@ function up(network: string): void {
   const files = new Map<string, string>();
   const hasLink = mode !== "host" && mode !== "macvlan";
   const isOurs = mode === "nat" || mode === "routed";
+  // Else its file would take the place of the one that the link has, and its addresses with it.
+  if (hasLink && existsSync(`/sys/class/net/${network}`) && !existsSync(`/sys/class/net/${network}/bridge`))
+    throw new Refusal(`network \`${network}\` can't have the name of a link that this machine has, and that is no bridge`);
   if (uplink !== undefined && !existsSync(`/sys/class/net/${uplink}`))
     throw new Refusal(`network \`${network}\` leads to link \`${uplink}\`, which this machine does not have`);
   const port = uplink !== undefined && vlan !== undefined ? `${uplink}.${vlan}` : uplink;
   dropVlans(network, port);
   if (uplink !== undefined && vlan !== undefined) makeVlan(network, uplink, vlan);
   if (hasLink) {
-    files.set(join(NETWORKD, `50-${network}.netdev`), `[NetDev]\nName=${network}\nKind=bridge\n\n[Bridge]\nSTP=no\n`);
+    files.set(join(NETWORKD, `50-${network}.netdev`), `${OURS}[NetDev]\nName=${network}\nKind=bridge\n\n[Bridge]\nSTP=no\n`);
     const text = linkText(network, isOurs ? lease : undefined, config.domain, mtu);
-    files.set(join(NETWORKD, `50-${network}.network`), text);
+    files.set(join(NETWORKD, `50-${network}.network`), `${OURS}${text}`);
   }
   // Before the file that the uplink has otherwise: the first one that matches counts (systemd.network(5)).
   if (mode === "bridge" && port !== undefined)
-    files.set(uplinkFile(network), `[Match]\nName=${port}\n\n[Network]\nBridge=${network}\nLinkLocalAddressing=no\n`);
+    files.set(uplinkFile(network), `${OURS}[Match]\nName=${port}\n\n[Network]\nBridge=${network}\nLinkLocalAddressing=no\n`);
   if (isOurs) files.set(dnsmasqFile(network), dnsmasqText(network, lease, config, mtu));
   if (isOurs) files.set(firewallFile(network), firewallText(network));
   files.set(join(RUN, `${network}.env`), envText(mode, port, mtu));
@@ -107,10 +112,11 @@ function down(network: string): void {
   const isKnown = existsSync(firewallFile(network));
   rmSync(firewallFile(network), { force: true });
   if (isKnown && hasFirewall()) run("nft", ["-f", "-"], `${firewallText(network)}${leaveFirewall(network)}`);
-  const files = ["netdev", "network"].map((kind) => join(NETWORKD, `50-${network}.${kind}`));
-  const reload = [...files, uplinkFile(network)].some((file) => existsSync(file));
+  const files = [...["netdev", "network"].map((kind) => join(NETWORKD, `50-${network}.${kind}`)), uplinkFile(network)]
+    .filter(isOurFile);
+  const reload = files.length > 0;
   const hadNames = existsSync(dnsmasqFile(network));
-  for (const file of [...files, uplinkFile(network), dnsmasqFile(network), join(RUN, `${network}.env`)])
+  for (const file of [...files, dnsmasqFile(network), join(RUN, `${network}.env`)])
     rmSync(file, { force: true });
   if (hadNames) tellNames();
   // Guests that still have an entry there take it away themselves.
@@ -156,6 +162,12 @@ function aliasOf(link: string): string {
 
 function vlanAlias(network: string): string {
   return `VLAN of network ${network}`;
+}
+
+/** An empty one is what a run left that was killed as it began to write. */
+function isOurFile(file: string): boolean {
+  const text = existsSync(file) ? readFileSync(file, "utf8") : undefined;
+  return text === "" || text?.startsWith(OURS) === true;
 }
 
 /** networkd refuses to reload while it reloads, and other networks come and go at the same time. */

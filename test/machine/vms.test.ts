@@ -97,7 +97,7 @@ const traces = (machine: Machine): Promise<string> =>
   inside(
     machine,
     `for i in $(seq 100); do systemctl list-jobs | grep -q '@' || break; sleep 0.1; done
-     ip -o link | sed 's/^[0-9]*: //'; find /run/local/vm /run/local/vm-prepared /run/local/swtpm /run/local/guests -mindepth 1 ! -path '*/claims*' 2>/dev/null; find /run/local/guests/claims -type l 2>/dev/null
+     ls /sys/class/net; find /run/local/vm /run/local/vm-prepared /run/local/swtpm /run/local/guests -mindepth 1 ! -path '*/claims*' 2>/dev/null; find /run/local/guests/claims -type l 2>/dev/null
      pgrep -la 'qemu-system|swtpm'; nft list ruleset | grep -v counter
      systemctl list-units --state=active,failed,activating,deactivating --plain --no-legend 'vm@*' 'guest-*@*' 'swtpm@*'`,
   );

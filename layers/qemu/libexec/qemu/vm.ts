@@ -9,6 +9,7 @@
  * he could replace by a link, root would follow.
  */
 import { spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import {
   chmodSync,
   chownSync,
@@ -24,6 +25,7 @@ import {
   readFileSync,
   readlinkSync,
   readSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -49,6 +51,8 @@ const ABILITIES = "/run/local/vm-host/abilities.json";
 const UEFI_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 const UEFI_VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 const ARCHITECTURE = "amd64";
+/** Goes up when the image is made otherwise. */
+const SEED_FORM = 1;
 
 /** What is wrong, as the modules that judge it say it. */
 class Refusal extends Error {
@@ -104,10 +108,11 @@ async function prepare(name: string): Promise<void> {
   const initrd = image.get("IMAGE_INITRD") ?? "";
   const split = vm.machine === "microvm" ? splitCredentials(credentials) : { byFwCfg: credentials, byCommandLine: [] };
   const stateFolder = join(STATE, name, "vm");
+  const seed = seedFiles(guest, id, link);
   const places: VmPlaces = {
     runFolder,
     disk: { file: disk.file, format: disk.format, isBlank: disk.isBlank },
-    seedFile: join(prepared, "seed.iso"),
+    seedFile: seedFile(stateFolder, seed),
     credentials: split.byFwCfg.map((c) => ({ name: c.name, file: join(prepared, "credentials", c.name) })),
     ...(kernelFile === ""
       ? {}
@@ -142,9 +147,9 @@ async function prepare(name: string): Promise<void> {
   if (wanted > disk.bytes) run("qemu-img", ["resize", "-q", "-f", disk.format, disk.file, `${wanted}`]);
   if (places.uefi) prepareUefi(places.uefi.variables, stateFolder, user);
   writePrivate(join(prepared, "credentials"), split.byFwCfg.map((c) => ({ name: c.name, text: credentialContent(vm.machine, c.name, c.text) })), user);
-  const seed = makeSeed(join(prepared, "seed"), places.seedFile, seedFiles(guest, id, link), user);
+  const made = makeSeed(join(prepared, "seed"), stateFolder, seed, user);
   if (link && guest.network !== undefined) makeLink(guest, link.tap, guest.network, user);
-  await seed;
+  await made;
   const limits: VmLimits = {
     readySeconds: guest.readySeconds,
     stopSeconds: guest.stopSeconds,
@@ -236,16 +241,22 @@ function writePrivate(folder: string, files: readonly NamedText[], user: number)
   }
 }
 
-/** An ISO 9660 image: cloud-init takes it, and so does a guest without. */
-function makeSeed(
-  folder: string,
-  file: string,
-  files: readonly NamedText[],
-  user: number,
-): Promise<void> {
-  writePrivate(folder, files, user);
+/**
+ * An ISO 9660 image: cloud-init takes it, and so does a guest without. Made again only when what is in it has changed; its name
+ * is the hash of that, so that one that was cut short has another.
+ */
+function makeSeed(folder: string, stateFolder: string, files: readonly NamedText[], user: number): Promise<void> {
+  const file = seedFile(stateFolder, files);
+  if (existsSync(file)) {
+    lchownSync(file, user, user);
+    return Promise.resolve();
+  }
+  mkdirSync(stateFolder, { recursive: true, mode: 0o711 });
+  for (const old of readdirSync(stateFolder)) if (old.startsWith("seed-")) rmSync(join(stateFolder, old));
+  writePrivate(folder, files, 0);
+  const draft = `${file}.draft`;
   const form = ["-as", "genisoimage", "-quiet", "-volid", SEED_LABEL, "-joliet", "-rational-rock", "-no-pad"];
-  const child = spawn("xorriso", [...form, "-o", file, folder], { stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn("xorriso", [...form, "-o", draft, folder], { stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
   child.stderr.on("data", (chunk: Buffer) => {
     said += chunk.toString();
@@ -254,10 +265,16 @@ function makeSeed(
     child.on("error", reject);
     child.on("close", (status) => {
       if (status !== 0) return reject(new Error(`xorriso made no seed: ${said.trim()}`));
-      lchownSync(file, user, user);
+      lchownSync(draft, user, user);
+      renameSync(draft, file);
       resolve();
     });
   });
+}
+
+function seedFile(stateFolder: string, files: readonly NamedText[]): string {
+  const hash = createHash("sha256").update(JSON.stringify([SEED_FORM, files]));
+  return join(stateFolder, `seed-${hash.digest("hex").slice(0, 32)}.iso`);
 }
 
 function makeLink(guest: Guest, tap: string, network: string, user: number): void {

@@ -72,7 +72,13 @@ export function guestDropIn(
 /** Text of `guest-root@NAME.service.d/50-guest.conf`. Pure. */
 export function guestRootDropIn(guest: Guest): string {
   const image = `image@${guest.image}.service`;
-  return `${[...header(guest), "[Unit]", `Requires=${image}`, `After=${image}`].join("\n")}\n`;
+  const { kind, ephemeral } = guest;
+  const lines = ["[Unit]", `Requires=${image}`, `After=${image}`, "", "[Service]"];
+  // For the short way, which reads no JSON.
+  lines.push(
+    `Environment=GUEST_KIND=${kind} GUEST_IMAGE=${guest.image}${ephemeral ? " GUEST_EPHEMERAL=yes" : ""}`,
+  );
+  return `${[...header(guest), ...lines].join("\n")}\n`;
 }
 
 /**

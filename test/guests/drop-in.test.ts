@@ -50,6 +50,9 @@ RestartOn=/usr/local/etc/guests/web.json
 [Unit]
 Requires=image@debian.service
 After=image@debian.service
+
+[Service]
+Environment=GUEST_KIND=container GUEST_IMAGE=debian
 `,
   );
 });

@@ -104,7 +104,8 @@ async function prepare(name: string): Promise<void> {
   const link = guest.network === undefined ? undefined : readLink(name, own);
   const mounts = settled(vmMounts(guest));
   const credentials = vmCredentials(guest, id, host, mounts.lines, link);
-  const kernelFile = image.get("IMAGE_KERNEL") ?? "";
+  // An ISO is to be booted from.
+  const kernelFile = disk.isBlank ? "" : (image.get("IMAGE_KERNEL") ?? "");
   const initrd = image.get("IMAGE_INITRD") ?? "";
   const split = vm.machine === "microvm" ? splitCredentials(credentials) : { byFwCfg: credentials, byCommandLine: [] };
   const stateFolder = join(STATE, name, "vm");

@@ -14,6 +14,7 @@ export interface Phase {
     | "names"
     | "addresses"
     | "nspawn"
+    | "prepare"
     | "boot"
     | "answer";
   /** From the request; negative never. */
@@ -70,7 +71,12 @@ export function phasesOf(
     const to = Number(unit.get("ActiveEnterTimestampMonotonic") ?? 0);
     const known = NAMES.find(([prefix]) => id.startsWith(prefix));
     if (known) add(known[1], from, to);
-    else if (/^(container|vm)@/.test(id)) {
+    else if (id.startsWith("vm@")) {
+      // Until QEMU began, and from then on.
+      const main = Number(unit.get("ExecMainStartTimestampMonotonic") ?? 0);
+      add("prepare", from, main);
+      add("boot", main, to);
+    } else if (id.startsWith("container@")) {
       add("nspawn", from, bornUs ?? to);
       if (bornUs !== undefined) add("boot", bornUs, readyUs ?? to);
       if (readyUs !== undefined) add("answer", readyUs, to);

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import type { Guest } from "../../src/guests/guest.ts";
 import { parseGuest } from "../../src/guests/parse-guest.ts";
+import { phasesOf } from "../../src/guests/phases.ts";
 import type { HostAbilities } from "../../src/guests/qemu-arguments.ts";
 import { diskSizeBytes, isBlankDisk, rootDevice } from "../../src/guests/vm-disk.ts";
 import {
@@ -165,4 +166,17 @@ test("a disk is blank until something is written where a system would begin", ()
   qcow.writeBigUInt64BE(512n, 8);
   assert.equal(isBlankDisk("qcow2", reader(qcow)), false, "a disk that lies upon another is not blank");
   assert.equal(isBlankDisk("qcow2", reader(Buffer.from("nonsense"))), false);
+});
+
+test("a start's time is told apart: what comes before QEMU, and the guest's own boot", () => {
+  const unit = new Map([
+    ["Id", "vm@web.service"],
+    ["InactiveExitTimestampMonotonic", "1000000"],
+    ["ExecMainStartTimestampMonotonic", "1200000"],
+    ["ActiveEnterTimestampMonotonic", "9200000"],
+  ]);
+  assert.deepEqual(phasesOf([unit], 900_000, { bornUs: undefined, readyUs: undefined }), [
+    { name: "prepare", startMs: 100, durationMs: 200 },
+    { name: "boot", startMs: 300, durationMs: 8000 },
+  ]);
 });

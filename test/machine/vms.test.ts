@@ -172,7 +172,7 @@ test("from request to first instruction; a start that was killed keeps nobody fr
   t.diagnostic(
     `request to first instruction, at most: median ${times[times.length >> 1]} ms of ${times.length} (${times.join(" ")})`,
   );
-  assert.ok((times[times.length >> 1] ?? Number.NaN) < 10_000, times.join());
+  assert.ok((times[times.length >> 1] ?? Number.NaN) < 30_000, times.join());
   assert.equal(await traces(machine), before);
 });
 

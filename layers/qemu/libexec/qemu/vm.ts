@@ -34,7 +34,7 @@ import { isIPv6 } from "node:net";
 import { basename, join } from "node:path";
 import { type Diagnostic, formatDiagnostic } from "labctl/diagnostics.ts";
 import { GUEST_NAME, type Guest, sizeBytes } from "labctl/guests/guest.ts";
-import { parseGuest } from "labctl/guests/parse-guest.ts";
+import { findGuest, GUEST_RUN, GUEST_STATE, IMAGE_STATE, readEnv } from "labctl/guests/places.ts";
 import { argumentsFile } from "labctl/guests/qemu-arguments-file.ts";
 import { credentialContent, type VmLimits, type HostAbilities, qemuArguments, renderNode, type VmPlaces } from "labctl/guests/qemu-arguments.ts";
 import { diskSizeBytes, isBlankDisk, type ReadAt, rootDevice } from "labctl/guests/vm-disk.ts";
@@ -44,9 +44,8 @@ import { kernelCommandLine, readyVsockPort, type NamedText, SEED_LABEL, seedFile
 const RUN = "/run/local/vm";
 const PREPARED = "/run/local/vm-prepared";
 const TPM_RUN = "/run/local/swtpm";
-const STATE = "/var/lib/local/guests";
-const DECLARED = "/usr/local/etc/guests";
-const IMAGES = "/var/lib/local/images";
+/** Of a file that is not there. */
+const NOTHING: ReadonlyMap<string, string> = new Map();
 const ABILITIES = "/run/local/vm-host/abilities.json";
 const UEFI_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 const UEFI_VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd";
@@ -80,12 +79,12 @@ try {
 }
 
 async function prepare(name: string): Promise<void> {
-  const guest = readGuest(name);
+  const { guest } = settled(findGuest(name));
   const { vm } = guest;
   if (!vm) throw new Refusal(describeVmProblem({ kind: "no-vm", guest: name }));
   const host = JSON.parse(readFileSync(ABILITIES, "utf8")) as HostAbilities;
-  const image = readEnvironment(join(IMAGES, `${guest.image}.env`));
-  const own = readEnvironment(`/run/local/guests/${name}.env`);
+  const image = readEnv(join(IMAGE_STATE, `${guest.image}.env`)) ?? NOTHING;
+  const own = readEnv(join(GUEST_RUN, `${name}.env`)) ?? NOTHING;
   const id = own.get("GUEST_ID") ?? "";
   if (!/^[0-9a-f]{32}$/.test(id)) throw new Error(`/run/local/guests/${name}.env names no GUEST_ID; see systemctl status guest-net@${name}`);
   judgeImage(guest, image);
@@ -108,7 +107,7 @@ async function prepare(name: string): Promise<void> {
   const kernelFile = disk.isBlank ? "" : (image.get("IMAGE_KERNEL") ?? "");
   const initrd = image.get("IMAGE_INITRD") ?? "";
   const split = vm.machine === "microvm" ? splitCredentials(credentials) : { byFwCfg: credentials, byCommandLine: [] };
-  const stateFolder = join(STATE, name, "vm");
+  const stateFolder = join(GUEST_STATE, name, "vm");
   const seed = seedFiles(guest, id, link);
   const places: VmPlaces = {
     runFolder,
@@ -138,7 +137,7 @@ async function prepare(name: string): Promise<void> {
   takeDevices(guest, user);
 
   // Nothing was changed up to here.
-  chmodSync(join(STATE, name), statSync(join(STATE, name)).mode | 0o011);
+  chmodSync(join(GUEST_STATE, name), statSync(join(GUEST_STATE, name)).mode | 0o011);
   lchownSync(disk.file, user, user);
   // A fork has the mode of its image, which nobody may write to. The folder is root's, so no link can be here.
   chmodSync(disk.file, 0o600);
@@ -162,21 +161,6 @@ async function prepare(name: string): Promise<void> {
     process.stderr.write(`warning[vm-emulated] guest \`${name}\` runs on an emulated processor (TCG), as its definition says: some ten times slower than KVM\n`);
 }
 
-function readGuest(name: string): Guest {
-  const file = [join(DECLARED, `${name}.json`), join(STATE, name, "guest.json")].find((f) => existsSync(f));
-  if (file === undefined) throw new Error(`there is no guest \`${name}\`: neither ${DECLARED}/${name}.json nor ${STATE}/${name}/guest.json`);
-  return settled(parseGuest(readFileSync(file, "utf8"), file));
-}
-
-/** `NAME=VALUE` lines as the layers images and guests write them; empty if there is no such file. */
-function readEnvironment(file: string): ReadonlyMap<string, string> {
-  const text = existsSync(file) ? readFileSync(file, "utf8") : "";
-  return new Map(text.split("\n").flatMap((line) => {
-    const match = /^([A-Z0-9_]+)=(.*)$/.exec(line);
-    return match ? [[match[1] ?? "", match[2] ?? ""] as const] : [];
-  }));
-}
-
 function readLink(name: string, own: ReadonlyMap<string, string>): { tap: string; mac: string; ipv6?: string } {
   const mac = own.get("GUEST_MAC") ?? "";
   const ipv6 = own.get("GUEST_IP6") ?? "";
@@ -194,10 +178,10 @@ function judgeImage(guest: Guest, image: ReadonlyMap<string, string>): void {
 
 function findDisk(guest: Guest): { file: string; format: "raw" | "qcow2" } {
   for (const format of ["raw", "qcow2"] as const) {
-    const file = join(STATE, guest.name, `disk.${format}`);
+    const file = join(GUEST_STATE, guest.name, `disk.${format}`);
     if (lstatSync(file, { throwIfNoEntry: false })?.isFile()) return { file, format };
   }
-  throw new Refusal(describeVmProblem({ kind: "no-file", guest: guest.name, what: "disk", file: join(STATE, guest.name, "disk.raw") }));
+  throw new Refusal(describeVmProblem({ kind: "no-file", guest: guest.name, what: "disk", file: join(GUEST_STATE, guest.name, "disk.raw") }));
 }
 
 function withDisk<T>(disk: { file: string }, use: (read: ReadAt, bytes: number) => T): T {
@@ -220,9 +204,9 @@ function prepareUefi(variables: string, folder: string, user: number): void {
 
 function prepareTpm(name: string): void {
   const user = statSync(join(TPM_RUN, name)).uid;
-  const folder = join(STATE, name, "vm", "tpm");
-  chmodSync(join(STATE, name), statSync(join(STATE, name)).mode | 0o011);
-  mkdirSync(join(STATE, name, "vm"), { recursive: true, mode: 0o711 });
+  const folder = join(GUEST_STATE, name, "vm", "tpm");
+  chmodSync(join(GUEST_STATE, name), statSync(join(GUEST_STATE, name)).mode | 0o011);
+  mkdirSync(join(GUEST_STATE, name, "vm"), { recursive: true, mode: 0o711 });
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   for (const entry of readdirSync(folder)) lchownSync(join(folder, entry), user, user);
   lchownSync(folder, user, user);
@@ -279,7 +263,7 @@ function seedFile(stateFolder: string, files: readonly NamedText[]): string {
 }
 
 function makeLink(guest: Guest, tap: string, network: string, user: number): void {
-  const shape = readEnvironment(`/run/local/bridge/${network}.env`);
+  const shape = readEnv(`/run/local/bridge/${network}.env`) ?? NOTHING;
   const mode = shape.get("NETWORK_MODE") ?? "not known: it does not run";
   if (!["nat", "routed", "bridge"].includes(mode)) throw new Refusal(describeVmProblem({ kind: "network", guest: guest.name, network, mode }));
   const mtu = shape.get("NETWORK_MTU") ?? "";

@@ -45,6 +45,7 @@ export async function acquireFile(
       file,
       spare: () => [],
       onProgress: progress(name, tell),
+      onRetry: (why) => tell.status(`${name}: ${why}; trying again`),
     });
     if (!fetched.ok) return fetched;
     const proved = await prove(store, proof, wanted.value, file, fetched.value, url);

@@ -32,6 +32,8 @@ export interface Download {
   readonly spare: (fileBytes: number) => readonly { readonly what: string; readonly bytes: number }[];
   /** `total` undefined: the source does not say. */
   readonly onProgress: (done: number, total: number | undefined) => void;
+  /** The connection was lost, or there is none yet; another is tried. */
+  readonly onRetry: (why: string) => void;
 }
 
 export interface Fetched {
@@ -72,9 +74,12 @@ export async function download(wish: Download): Promise<Result<Fetched>> {
     rmSync(tagFile(wish.file), { force: true });
     return success({ sha256: state.hash.digest("hex"), sizeBytes: state.have, resumed });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOSPC")
-      return failure(spaceProblem(wish, state.have, []));
-    throw error;
+    if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+    const problem = spaceProblem(wish, state.have, []);
+    // Others need the disk, too, and there is no room for the rest of it.
+    restart(state);
+    rmSync(tagFile(wish.file), { force: true });
+    return failure(problem);
   } finally {
     closeSync(state.fd);
   }
@@ -133,7 +138,7 @@ async function readWeb(wish: Download, state: State): Promise<Result<undefined>>
     fruitless = state.have > before ? 0 : fruitless + 1;
     const why = typeof tried === "object" ? tried.why : tried;
     if (fruitless >= MOST_FRUITLESS) return absent(wish, why);
-    wish.onProgress(state.have, undefined);
+    wish.onRetry(why);
     await new Promise((resolve) => setTimeout(resolve, 500 * 2 ** fruitless));
   }
 }
@@ -260,7 +265,7 @@ function spaceProblem(
 ): Diagnostic {
   const folder = dirname(wish.file);
   const known = parts.map(({ what, bytes }) => `${what}: ${size(bytes)}`);
-  const said = known.length > 0 ? known : ["the disk became full on the way; what came is kept"];
+  const said = known.length > 0 ? known : ["the disk became full on the way; what came was removed again"];
   const free = freeBytes(folder);
   return describeImageProblem({ kind: "image-space", folder, neededBytes, freeBytes: free, parts: said });
 }

@@ -90,6 +90,10 @@ export async function ensureImage(machine: Machine, name: string, tell: Teller):
       writeWhole(place.env(store, name), envText(store, name, sha256, made.value, definition.boot));
       return made;
     });
+  } catch (error) {
+    // A disk that is full or broken shows anywhere.
+    const said = (error as Error).message;
+    return failure(describeImageProblem({ kind: "image-failed", name, said }));
   } finally {
     leaveStore();
   }

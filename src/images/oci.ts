@@ -66,7 +66,12 @@ export async function acquireOci(
   );
   const copied = await runStep("copy the OCI image", argv);
   clearInterval(watch);
-  if (!copied.ok) return copied;
+  if (!copied.ok) {
+    // Else what came is kept for the next start.
+    if (copied.problems.some((one) => one.notes.some((note) => /no space left/i.test(note))))
+      rmSync(partial, { recursive: true, force: true });
+    return copied;
+  }
   renameSync(partial, place.layout(store, sha256));
   rmSync(place.partial(store, `${sha256}.archive`), { recursive: true, force: true });
   tell.line(`${name}: ${size(bytes)} copied and proved, manifest sha256 ${sha256}`);

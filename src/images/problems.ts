@@ -47,6 +47,7 @@ export type ImageProblem =
   | { readonly kind: "image-content"; readonly name: string; readonly what: string; readonly help: string }
   | { readonly kind: "image-unsafe"; readonly name: string; readonly members: readonly string[] }
   | { readonly kind: "image-boot-missing"; readonly name: string; readonly why: string }
+  | { readonly kind: "image-failed"; readonly name: string; readonly said: string }
   | {
       readonly kind: "image-step-failed";
       readonly step: string;
@@ -127,6 +128,10 @@ export function describeImageProblem(p: ImageProblem): Diagnostic {
     case "image-boot-missing":
       return problem(p.kind, `image \`${p.name}\` has no kernel to take out: ${p.why}`, {
         help: "use an image with a kernel in /boot, or set `boot = no`",
+      });
+    case "image-failed":
+      return problem(p.kind, `image \`${p.name}\`: ${p.said}`, {
+        help: "see whether /var/lib/local can be written and has room; the next start goes on",
       });
     case "image-step-failed":
       return problem(p.kind, `could not ${p.step}`, {

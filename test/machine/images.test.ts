@@ -311,6 +311,7 @@ test("too little space is refused before anything is fetched, with the sum, and 
       /error\[image-space\].*\n {2}the disk became full on the way/,
     );
     assert.doesNotMatch(await stored(machine), /store\/.|trees\/.|env/);
+    assert.equal(await inside(machine, `find ${STORE}/partial -type f -size +0`), "");
     const bytes = Number(await inside(machine, "stat -c %s /srv/images/large"));
     await space(`${Math.ceil(bytes / 1e6) + 2}M`);
     await define(machine, "large", ini("good"));

@@ -1,6 +1,6 @@
 /** `labctl init`: a repository that builds and has no findings; refusals that leave everything as it was. */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import test from "node:test";
 import { type Answer, type Scenario, scenario } from "../scenario.ts";
@@ -34,6 +34,10 @@ test("a repository that is there already, and a folder inside one, are refused",
 test("files in the way, a file for a folder, names that can't be: refused, and nothing is written", () => {
   refused({ "facts/all.env": "A=1\n" }, [], /nothing was written\n {2}facts\/all\.env\n/);
   refused({ x: "" }, ["x/y"], /^error\[exists\] .*\/x is no folder/);
+  refused({ layers: "a file" }, [], /nothing was written\n {2}layers\n/);
+  refused({ ".gitignore/x": "" }, [], /nothing was written\n {2}\.gitignore\n/);
+  refused({}, [`a/${"x".repeat(300)}`], /^error\[init-write\] can't write below .*ENAMETOOLONG/);
+  refused({}, ["/proc/x"], /^error\[init-write\] can't write below \/proc\/x: /);
   refused(
     {},
     ["--machine", "../x"],
@@ -43,6 +47,19 @@ test("files in the way, a file for a folder, names that can't be: refused, and n
   refused({}, ["--host", "-oProxyCommand=x"], /argument is ambiguous|is no host name/, 64);
   refused({}, ["--host=-oProxyCommand=x"], /^error\[usage\] --host: `-oProxyCommand=x` is no host name/, 64);
   refused({}, ["--host=a\nb"], /is no host name/, 64);
+});
+
+test("a link that leads nowhere is no folder to begin in", () => {
+  inFolder({}, (s) => {
+    symlinkSync("/nowhere/at/all", join(s.root, "link"));
+    const done = s.run(["init", "link"]);
+    assert.equal(done.code, 1);
+    assert.match(done.stderr, /^error\[exists\] .*\/link is no folder\n/);
+  });
+});
+
+test("what is printed to be typed next can be typed, whatever the folder is called", () => {
+  inFolder({}, (s) => assert.match(s.run(["init", "my lab"]).stderr, /\n {2}cd 'my lab'\n/));
 });
 
 test("what it writes builds, has no findings, and builds the same from another folder", () => {

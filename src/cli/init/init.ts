@@ -1,15 +1,25 @@
 /** `labctl init [dir]`: a repository with one machine that builds, for a folder that has none. Overwrites nothing. */
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
-import type { Diagnostic } from "../../diagnostics.ts";
-import { problem } from "../../diagnostics.ts";
+import { type Diagnostic, printable, problem } from "../../diagnostics.ts";
 import { isName } from "../../paths.ts";
 import { findRoot } from "../../project/find-root.ts";
+import { shellWord } from "../../push/shell-word.ts";
 import type { CommandRun, ParsedArguments } from "../commands.ts";
 import { EXIT } from "../exit.ts";
 import { printErr, printJson, refuse } from "../print.ts";
 import { type ScaffoldNames, scaffoldFiles } from "./scaffold.ts";
 
+const GITIGNORE = ".gitignore";
 const IGNORED = "/var/";
 
 export const run: CommandRun = async (args) => {
@@ -19,14 +29,10 @@ export const run: CommandRun = async (args) => {
   const problems = [...wrongNames(names), ...inTheWay(root, files)];
   if (problems.length > 0) return refuse(problems);
   const dryRun = args.flag("dry-run");
-  const gitignore = ignoring(join(root, ".gitignore"));
-  const written = [...(gitignore === undefined ? [] : [[".gitignore", gitignore] as const]), ...files];
-  if (!dryRun) {
-    for (const [path, text] of written) {
-      mkdirSync(dirname(join(root, path)), { recursive: true });
-      writeFileSync(join(root, path), text);
-    }
-  }
+  const gitignore = ignoring(join(root, GITIGNORE));
+  const written = [...(gitignore === undefined ? [] : [[GITIGNORE, gitignore] as const]), ...files];
+  const failed = dryRun ? undefined : writeAll(root, written);
+  if (failed) return refuse([failed]);
   const paths = written.map(([path]) => path).sort();
   if (args.flag("json")) printJson({ root, dryRun, files: paths, ...names });
   else tell(root, paths, names, dryRun);
@@ -77,24 +83,80 @@ function inTheWay(root: string, files: readonly (readonly [string, string])[]): 
     ];
   }
   const top = existing(root);
-  if (top !== undefined && !statSync(top).isDirectory())
-    return [problem("exists", `${top} is no folder`, { help: "name another one" })];
-  const there = files.map(([path]) => path).filter((path) => existsSync(join(root, path)));
-  if (there.length === 0) return [];
+  if (!isFolder(top)) return [problem("exists", `${top} is no folder`, { help: "name another one" })];
+  const there = new Set(files.flatMap(([path]) => obstacle(root, path) ?? []));
+  const gitignore = join(root, GITIGNORE);
+  if (isThere(gitignore) && !statSync(gitignore, { throwIfNoEntry: false })?.isFile()) there.add(GITIGNORE);
+  if (there.size === 0) return [];
   return [
     problem("exists", `files in ${root} are in the way, and nothing was written`, {
-      notes: there,
+      notes: [...there],
       help: "move them aside, or name another folder",
     }),
   ];
 }
 
-/** The nearest path upward that exists. */
-function existing(path: string): string | undefined {
-  for (let at = path; ; at = dirname(at)) {
-    if (existsSync(at)) return at;
-    if (at === dirname(at)) return undefined;
+/** What stands where the file would, or where a folder that leads to it would, as a path below the root. */
+function obstacle(root: string, path: string): string | undefined {
+  const parts = path.split("/");
+  for (const length of parts.keys()) {
+    const part = parts.slice(0, length + 1).join("/");
+    if (!isThere(join(root, part))) return undefined;
+    if (part === path || !isFolder(join(root, part))) return part;
   }
+  return undefined;
+}
+
+/** The nearest path upward that exists. */
+function existing(path: string): string {
+  let at = path;
+  while (!isThere(at) && at !== dirname(at)) at = dirname(at);
+  return at;
+}
+
+/** A link that leads nowhere is there, too. */
+function isThere(path: string): boolean {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    // Below a file, or with a name that no file can have: making it says which.
+    return false;
+  }
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+}
+
+/** Writes all, or takes back what it wrote and says why. */
+function writeAll(root: string, files: readonly (readonly [string, string])[]): Diagnostic | undefined {
+  const undo: (() => void)[] = [];
+  try {
+    for (const [path, text] of files) {
+      const file = join(root, path);
+      makeFolder(dirname(file), undo);
+      const before = isThere(file) ? readFileSync(file) : undefined;
+      undo.unshift(() =>
+        before === undefined ? rmSync(file, { force: true }) : writeFileSync(file, before),
+      );
+      writeFileSync(file, text);
+    }
+    return undefined;
+  } catch (error) {
+    for (const step of undo) step();
+    return problem("init-write", `can't write below ${root}: ${(error as Error).message}`, {
+      notes: ["nothing was left there"],
+      help: "name a folder that you may write to",
+    });
+  }
+}
+
+/** One at a time: on some file systems, such as /proc, Node's own `recursive` never ends. */
+function makeFolder(folder: string, undo: (() => void)[]): void {
+  if (isThere(folder)) return;
+  makeFolder(dirname(folder), undo);
+  mkdirSync(folder);
+  undo.unshift(() => rmdirSync(folder));
 }
 
 /** The text of .gitignore once it has what labctl builds; undefined: it has that. */
@@ -110,12 +172,12 @@ function tell(
   { machine, host }: ScaffoldNames,
   dryRun: boolean,
 ): void {
-  printErr(`${dryRun ? "would write" : "wrote"} ${paths.length} files in ${root}`);
+  printErr(`${dryRun ? "would write" : "wrote"} ${paths.length} files in ${printable(root)}`);
   for (const path of paths) printErr(`  ${path}`);
   if (dryRun) return;
   const into = relative(process.cwd(), root);
   const steps: (readonly [string, string])[] = [
-    ...(into === "" ? [] : [[`cd ${into}`, ""] as const]),
+    ...(into === "" ? [] : [[`cd ${shellWord(printable(into))}`, ""] as const]),
     ["labctl build", `the tree of ${machine}: see var/tree/${machine}/usr/local`],
     ["labctl verify", "what would not work there"],
     [`labctl plan ${machine} --accept-new`, `what a push would do on ${host}, and why; changes nothing`],

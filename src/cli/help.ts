@@ -1,6 +1,7 @@
 /** Help and usage errors, laid out by commander from the table of commands. Loaded only when it is shown. */
 import { writeSync } from "node:fs";
 import { Command, Option } from "commander";
+import { printable } from "../diagnostics.ts";
 import { suggestion } from "../suggestion.ts";
 import { GLOBAL_OPTIONS, type OptionSpec } from "./command-options.ts";
 import { COMMANDS, type CommandSpec } from "./commands.ts";
@@ -30,7 +31,7 @@ export function refuseUsage(message: string, name: string): number {
         name,
         COMMANDS.map((c) => c.name),
       );
-  writeSync(2, `error[usage] ${message}\n  help: ${help}\n`);
+  writeSync(2, `error[usage] ${printable(message)}\n  help: ${help}\n`);
   return EXIT.usage;
 }
 

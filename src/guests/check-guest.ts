@@ -62,6 +62,9 @@ const ISCSI_SOURCE =
 const SSH_KEY =
   /^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) [A-Za-z0-9+/]{40,}={0,2}( [^\p{Cc}]*)?$/u;
 
+/** Of a key that is refused so much is shown: it may be the private one by mistake. */
+const SHOWN_OF_KEY = 30;
+
 type Refuse = (path: string, found: FactValue | undefined, expected: string) => undefined;
 
 /** A guest with its defaults filled in, or all that is wrong with it. Pure. */
@@ -151,7 +154,7 @@ export function checkGuest(value: FactValue, places: GuestPlaces): Result<Guest>
   for (const [n, item] of items(value.mounts, "mounts", refuse).entries()) {
     const at = `mounts[${n}]`;
     if (!isObject(item)) {
-      refuse(at, item, "an object with `kind`, `source`, `target`");
+      refuse(at, item, "`[nfs|iscsi] SOURCE TARGET [ro]`; in JSON an object with `kind`, `source`, `target`");
       continue;
     }
     known(item, at, KEYS.mount);
@@ -167,7 +170,12 @@ export function checkGuest(value: FactValue, places: GuestPlaces): Result<Guest>
   const sshKeys: string[] = [];
   for (const [n, item] of items(value.sshKeys, "sshKeys", refuse).entries()) {
     if (typeof item === "string" && SSH_KEY.test(item)) sshKeys.push(item);
-    else refuse(`sshKeys[${n}]`, item, "a public key as a `.pub` file has it, `ssh-ed25519 AAAA… comment`");
+    else
+      refuse(
+        `sshKeys[${n}]`,
+        beginning(item),
+        "a public key as a `.pub` file has it, `ssh-ed25519 AAAA… comment`",
+      );
   }
   const tree = path(value.tree, "tree", refuse);
 
@@ -330,9 +338,17 @@ function text(
   return typeof found === "string" && form.test(found) ? found : refuse(path, found, expected);
 }
 
+function beginning(value: FactValue): FactValue {
+  return typeof value === "string" && value.length > SHOWN_OF_KEY
+    ? `${value.slice(0, SHOWN_OF_KEY)}…`
+    : value;
+}
+
 function flag(found: FactValue | undefined, path: string, refuse: Refuse): boolean {
   if (found === undefined) return false;
-  return typeof found === "boolean" ? found : (refuse(path, found, "true or false") ?? false);
+  return typeof found === "boolean"
+    ? found
+    : (refuse(path, found, "`yes` or `no`; in JSON true or false") ?? false);
 }
 
 function whole(

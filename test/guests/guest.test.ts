@@ -98,6 +98,10 @@ test("values that could reach outside, or could not work, are refused", () => {
     [{ mounts: [{ kind: "iscsi", source: "nas:/x", target: "/srv" }] }, /IQN/],
     [{ mounts: [{ kind: "smb", source: "nas:/x", target: "/srv" }] }, /one of bind, nfs, iscsi/],
     [{ sshKeys: ["ssh-ed25519"] }, /a public key/],
+    [
+      { sshKeys: ["-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0"] },
+      /`sshKeys\[0\]` is `-----BEGIN OPENSSH PRIVATE KEY…`/,
+    ],
     [{ sshKeys: [`command="x" ${KEY}`] }, /a public key/],
     [{ sshKeys: [`${KEY}\n${KEY}`] }, /a public key/],
     [{ tree: "usr/local" }, /an absolute path/],

@@ -104,10 +104,15 @@ test("a guest that can't be is refused with what is wrong and what to do, and no
     image.stderr,
     /^error\[guest-start\] guest `x` did not start: image@nothere\.service failed$/m,
   );
+  // There is nothing in it yet: another image is no loss.
+  const other = await lab.expect(1, ["guest", "start", "demo", "x", "--image", "norhere"]);
+  assert.match(other.stderr, /image@norhere\.service failed$/m);
   await lab.expect(0, ["guest", "rm", "demo", "x"]);
   await inside(machine, "systemctl reset-failed 'image@*'");
   const dry = await lab.expect(2, ["guest", "start", "demo", "y", "--image", "debian", "--dry-run"]);
   assert.match(dry.stderr, /demo: would make guest y: .*\ndemo: would start guest y/);
+  assert.equal((await lab.run(["guest", "stop", "nobody", "y", "--dry-run"])).code, 1);
+  assert.equal((await lab.run(["guest", "stop", "demo", "a\nb", "--dry-run"])).code, 1);
   assert.equal(await traces(machine), before);
 });
 

@@ -2,7 +2,7 @@
 import type { ParsedArguments } from "../commands.ts";
 import { EXIT } from "../exit.ts";
 import { formatMs, printErr, printJson, refuse } from "../print.ts";
-import { callGuests, onGuestMachine } from "./call.ts";
+import { callGuests, nameMachine, onGuestMachine } from "./call.ts";
 
 /** What a verb answers; each has some of it. */
 interface Acted {
@@ -26,7 +26,10 @@ const WORDS: Readonly<Record<string, string>> = {
 export async function actOnGuest(args: ParsedArguments, pattern: string, guest: string): Promise<number> {
   const [verb = ""] = args.positionals;
   if (args.flag("dry-run")) {
-    printErr(`${pattern}: would ${WORDS[verb]} guest ${guest}`);
+    const machine = await nameMachine(args, pattern);
+    if (typeof machine === "number") return machine;
+    if (args.flag("json")) printJson({ machine: machine.name, name: guest, verb, dryRun: true });
+    else printErr(`${machine.name}: would ${WORDS[verb]} guest ${guest}`);
     return EXIT.changes;
   }
   return onGuestMachine(args, pattern, async (transport, machine) => {

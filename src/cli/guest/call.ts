@@ -3,11 +3,13 @@
  * there is no such program, or no such answer. Must not know what a verb does.
  */
 import { type Diagnostic, failure, problem, type Result, success } from "../../diagnostics.ts";
+import type { Machine } from "../../project/project.ts";
 import { shellWord } from "../../push/shell-word.ts";
 import { asRoot, unlockSudo, wantsPassword } from "../../push/sudo.ts";
 import type { Transport } from "../../push/transport.ts";
 import type { ParsedArguments } from "../commands.ts";
 import { refuseUsage } from "../help.ts";
+import { findMachines } from "../machines.ts";
 import { printDiagnostics, refuse } from "../print.ts";
 import { connectTo } from "../remote.ts";
 import { startOnMachines } from "../start.ts";
@@ -35,6 +37,16 @@ export interface GuestRow {
   readonly fullName?: string;
 }
 
+/** The one machine that `pattern` names; no connection is made. A number: all was said, and it is the exit code. */
+export async function nameMachine(args: ParsedArguments, pattern: string): Promise<Machine | number> {
+  const named = await findMachines(args, [pattern]);
+  return named.ok ? oneOf(named.value.machines) : refuse(named.problems);
+}
+
+function oneOf([machine, ...others]: readonly Machine[]): Machine | number {
+  return machine && others.length === 0 ? machine : refuseUsage("`guest` wants one machine", "guest");
+}
+
 /** Connects to the one machine that `pattern` names and runs `work`; prints what goes wrong, and answers the exit code. */
 export async function onGuestMachine(
   args: ParsedArguments,
@@ -43,8 +55,8 @@ export async function onGuestMachine(
 ): Promise<number> {
   const start = await startOnMachines(args, "guest", [pattern]);
   if (typeof start === "number") return start;
-  const [machine, ...others] = start.named.machines;
-  if (!machine || others.length > 0) return refuseUsage("`guest` wants one machine", "guest");
+  const machine = oneOf(start.named.machines);
+  if (typeof machine === "number") return machine;
   const transport = await connectTo(machine, start.options);
   if (!transport.ok) return refuse(transport.problems);
   printDiagnostics(transport.warnings);
@@ -86,8 +98,9 @@ async function callOnce<T extends object>(
   const { stdout, stderr, status } = ran.value;
   const answer = parseAnswer(stdout.toString("utf8"));
   if (answer?.ok === true) return success(answer as unknown as T);
-  if (answer?.ok === false && Array.isArray(answer.problems))
-    return failure(...(answer.problems as Diagnostic[]).map((p) => named(p, machine)));
+  const refused =
+    answer?.ok === false && Array.isArray(answer.problems) ? answer.problems.filter(isProblem) : [];
+  if (refused.length > 0) return failure(...refused.map((p) => named(p, machine)));
   const notes = stderr.split("\n").filter((text) => text.trim() !== "");
   if (ABSENT.test(stderr))
     return failure(
@@ -104,6 +117,27 @@ async function callOnce<T extends object>(
         help: "run it again; it can be begun anew wherever it ended",
       },
     ),
+  );
+}
+
+/** Whatever a machine sends, its program may be another version's. */
+function isProblem(value: unknown): value is Diagnostic {
+  const {
+    severity,
+    code,
+    message,
+    notes,
+    help = "",
+    place,
+  } = (value ?? {}) as {
+    readonly [key in keyof Diagnostic]?: unknown;
+  };
+  return (
+    (severity === "error" || severity === "warning") &&
+    [code, message, help].every((text) => typeof text === "string") &&
+    Array.isArray(notes) &&
+    notes.every((note) => typeof note === "string") &&
+    (place === undefined || typeof (place as { file?: unknown } | null)?.file === "string")
   );
 }
 

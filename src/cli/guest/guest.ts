@@ -2,8 +2,11 @@
  * `labctl guest <verb> <machine> [guest]`: containers and virtual machines of one machine, over one connection. Owns the
  * verbs and what each takes; the machine's own program (layers/guests) does the work.
  */
+import { GUEST_NAME } from "../../guests/guest.ts";
+import { describe } from "../../guests/problems.ts";
 import type { CommandRun, ParsedArguments } from "../commands.ts";
 import { refuseUsage } from "../help.ts";
+import { refuse } from "../print.ts";
 
 interface Verb {
   /** True: it wants a guest; false: it takes none. */
@@ -51,6 +54,8 @@ export const run: CommandRun = async (args) => {
     return refuseUsage(`\`guest ${name}\` takes a machine and no guest`, "guest");
   if (file !== undefined && name !== "screenshot")
     return refuseUsage(`\`guest ${name}\` takes a machine and one guest`, "guest");
+  if (guest !== undefined && !GUEST_NAME.test(guest))
+    return refuse([describe({ kind: "name", name: guest, place: { file: "the arguments" } })]);
   const isGiven = (option: string): boolean =>
     args.flag(option) || args.value(option) !== undefined || args.list(option).length > 0;
   const strange = OWN.find((option) => isGiven(option) && !verb.options.includes(option));

@@ -1,5 +1,4 @@
 /** `labctl guest logs`: a guest's console, and what its units said, from the machine's journal. */
-import { GUEST_NAME } from "../../guests/guest.ts";
 import { LineCutter, runCommand } from "../../push/remote-command.ts";
 import { asRoot } from "../../push/sudo.ts";
 import type { ParsedArguments } from "../commands.ts";
@@ -14,7 +13,6 @@ const DEFAULT_LINES = 100;
 
 /** Resolves to the exit code. */
 export async function showLogs(args: ParsedArguments, pattern: string, guest: string): Promise<number> {
-  if (!GUEST_NAME.test(guest)) return refuseUsage(`\`${guest}\` can't be the name of a guest`, "guest");
   const lines = wholeNumber(args, "lines", DEFAULT_LINES, 1_000_000);
   if (typeof lines === "string") return refuseUsage(lines, "guest");
   const units = ["container", "vm", "guest-root", "guest-net"].flatMap((kind) => [

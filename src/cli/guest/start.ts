@@ -7,7 +7,7 @@ import type { ParsedArguments } from "../commands.ts";
 import { EXIT } from "../exit.ts";
 import { refuseUsage } from "../help.ts";
 import { formatMs, printErr, printJson, printOut, refuse } from "../print.ts";
-import { callGuests, type GuestRow, onGuestMachine } from "./call.ts";
+import { callGuests, type GuestRow, nameMachine, onGuestMachine } from "./call.ts";
 
 /** A network of the machine's own, made when a guest needs it. */
 const DEFAULT_NETWORK = "guests";
@@ -28,10 +28,13 @@ export async function startGuest(args: ParsedArguments, pattern: string, guest: 
   if (typeof wanted === "string") return refuseUsage(wanted, "guest");
   if (Array.isArray(wanted)) return refuse(wanted);
   if (args.flag("dry-run")) {
+    const machine = await nameMachine(args, pattern);
+    if (typeof machine === "number") return machine;
+    const { name } = machine;
     if (args.flag("json"))
-      printJson({ machine: pattern, name: guest, ...(wanted ? { definition: wanted } : {}) });
-    else if (wanted) printErr(`${pattern}: would make guest ${guest}: ${JSON.stringify(wanted)}`);
-    printErr(`${pattern}: would start guest ${guest}`);
+      printJson({ machine: name, name: guest, dryRun: true, ...(wanted ? { definition: wanted } : {}) });
+    else if (wanted) printErr(`${name}: would make guest ${guest}: ${JSON.stringify(wanted)}`);
+    printErr(`${name}: would start guest ${guest}`);
     return EXIT.changes;
   }
   const beganAt = performance.now();

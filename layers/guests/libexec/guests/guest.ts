@@ -40,6 +40,8 @@ const NETWORKS = "/usr/local/etc/network/networks.json";
 const UNITS = "/etc/systemd/system";
 /** Networks that were started for a guest, and that nobody declared: a file each. */
 const BORROWED = join(GUEST_RUN, "networks");
+/** Of a guest, by its kind and its image: a tree or a disk. */
+const ROOTS: readonly string[] = ["root", "disk.raw", "disk.qcow2"];
 const CONSOLE_LINES = 15;
 const MOST_LINES = 1000;
 /** A refusal as it is printed, and what belongs to it. */
@@ -147,7 +149,8 @@ function define(guest: Guest): void {
           help: `stop it first: labctl guest stop MACHINE ${name}`,
         }),
       );
-    if (before.image !== guest.image || before.kind !== guest.kind)
+    // One that never came up, as when its image is not known, has nothing to lose.
+    if ((before.image !== guest.image || before.kind !== guest.kind) && hasRoot(name))
       throw new Refusal(
         problem("guest-exists", `guest \`${name}\` was made from image \`${before.image}\` as a ${before.kind}`, {
           notes: ["nothing was changed"],
@@ -156,6 +159,10 @@ function define(guest: Guest): void {
       );
   }
   write(handMadeFile(name), text);
+}
+
+function hasRoot(name: string): boolean {
+  return ROOTS.some((part) => existsSync(join(GUEST_STATE, name, part)));
 }
 
 /** Says whether the guest runs, and remembers that its network is started for it. */
@@ -251,7 +258,7 @@ async function remove(): Promise<object> {
   const units = [...kinds.map((kind) => guestUnit({ name, kind })), guestRootUnit({ name }), guestNetUnit({ name })];
   systemctl("stop", ...units);
   for (const kind of kinds) unlink(guestUnit({ name, kind }));
-  for (const part of ["root", "disk.raw", "disk.qcow2"]) unwrap(await removeFork(hostEffects, join(folder, part)));
+  for (const part of ROOTS) unwrap(await removeFork(hostEffects, join(folder, part)));
   const declared = found.ok && found.value.declared;
   if (!declared) for (const unit of units) rmSync(join(UNITS, `${unit}.d`), { recursive: true, force: true });
   for (const file of entries(folder)) if (file !== "guest.json") rmSync(join(folder, file), { recursive: true, force: true });

@@ -43,11 +43,17 @@ switch (verb) {
     break;
   }
   case "gc":
-    await removeOrList(words.includes("--dry-run"));
+    // What was misspelt was meant to remove less, not more.
+    if (words.some((word) => word !== "--dry-run")) refuseUsage();
+    else await removeOrList(words.length > 0);
     break;
   default:
-    process.stderr.write("error[usage] image.mjs ensure NAME | refresh NAME | build NAME | gc [--dry-run]\n");
-    process.exitCode = 64;
+    refuseUsage();
+}
+
+function refuseUsage(): void {
+  process.stderr.write("error[usage] image.mjs ensure NAME | refresh NAME | build NAME | gc [--dry-run]\n");
+  process.exitCode = 64;
 }
 
 async function removeOrList(dryRun: boolean): Promise<void> {

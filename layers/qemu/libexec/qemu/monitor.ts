@@ -8,7 +8,7 @@
  *     monitor.mjs console NAME      its serial console, until Ctrl-]
  */
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, constants, existsSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -128,7 +128,7 @@ async function screenshot(name: string): Promise<void> {
   const file = join(RUN, name, "screenshot.png");
   try {
     await qmp.execute("screendump", { filename: file, format: "png" });
-    process.stdout.write(readFileSync(file));
+    process.stdout.write(readOfGuest(file));
   } catch (error) {
     throw new Error(
       `guest \`${name}\` shows nothing: ${(error as Error).message}\n  help: say \`"display":true\` in \`vm\` of its definition`,
@@ -143,7 +143,7 @@ async function screenshot(name: string): Promise<void> {
 async function showConsole(name: string): Promise<void> {
   const qmp = await control(name);
   const log = join(RUN, name, BOOT_LOG);
-  process.stdout.write((existsSync(log) ? readFileSync(log, "utf8") : "") + (await readConsole(qmp)));
+  process.stdout.write((existsSync(log) ? readOfGuest(log).toString("utf8") : "") + (await readConsole(qmp)));
   qmp.close();
   const socket = connect(join(RUN, name, "console"));
   const input = process.stdin;
@@ -163,6 +163,16 @@ async function showConsole(name: string): Promise<void> {
     if (input.isTTY) input.setRawMode(false);
     input.pause();
   });
+}
+
+/** From the folder of the user whom QEMU runs as, by root: nothing that he may have put there is followed or waited for. */
+function readOfGuest(file: string): Buffer {
+  const fd = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    return readFileSync(fd);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 async function control(name: string): Promise<Qmp> {

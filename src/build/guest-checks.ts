@@ -31,7 +31,7 @@ export function checkHost(
   problems: Diagnostic[],
 ): void {
   if (guests.length === 0) return;
-  const paths = new Set<string>(outputs.map((o) => o.path));
+  const paths = new Set<string>(outputs.flatMap((o) => (o.content.kind === "dir" ? [] : [o.path])));
   const images = [...paths].flatMap((path) => IMAGES.exec(path)?.[1] ?? []);
   const missing = new Set<string>();
   const want = (path: string, layer: string, guest: string, place: Place): void => {

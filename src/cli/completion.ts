@@ -4,6 +4,7 @@
  */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { isName } from "../paths.ts";
 import { findRoot } from "../project/find-root.ts";
 import { GLOBAL_OPTIONS, type OptionSpec } from "./command-options.ts";
 import { COMMANDS, type CommandRun, type CommandSpec } from "./commands.ts";
@@ -114,7 +115,7 @@ function isPlace(word: string): boolean {
   return /^[<[]/.test(word) || word === "K=V";
 }
 
-/** None outside of a repository. */
+/** None outside of a repository. A folder that no command takes is no name, and could be a command of the shell's. */
 function namesAround(directory: string | undefined): Names {
   const root = findRoot(directory ?? ".");
   if (!root.ok) return { machines: [], secrets: [] };
@@ -123,11 +124,11 @@ function namesAround(directory: string | undefined): Names {
     return existsSync(path) ? readdirSync(path).sort() : [];
   };
   return {
-    machines: list("machines").filter((name) =>
-      existsSync(join(root.value, "machines", name, "machine.ini")),
+    machines: list("machines").filter(
+      (name) => isName(name) && existsSync(join(root.value, "machines", name, "machine.ini")),
     ),
-    secrets: list("secrets").flatMap((name) =>
-      name.endsWith(".age") ? [name.slice(0, -".age".length)] : [],
-    ),
+    secrets: list("secrets")
+      .flatMap((name) => (name.endsWith(".age") ? [name.slice(0, -".age".length)] : []))
+      .filter(isName),
   };
 }

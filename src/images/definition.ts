@@ -2,7 +2,7 @@
  * What an image's definition says (etc/images/NAME.ini): where it comes from, how that is proved, what is made of it. The
  * build's lint and the program on the machine read it alike. Pure; must not know how anything is fetched.
  */
-import { type Diagnostic, failure, type Result, success } from "../diagnostics.ts";
+import { type Diagnostic, failure, type Place, type Result, success } from "../diagnostics.ts";
 import { checkVocabulary, type IniSetting, parseIni, settingsOf, splitList } from "../project/ini-file.ts";
 import { describeImageProblem } from "./problems.ts";
 
@@ -85,7 +85,8 @@ export function parseDefinition(text: string, name: string, file: string): Resul
   const of = (section: string): ReadonlyMap<string, IniSetting> =>
     new Map(settingsOf(ini, section).map((setting) => [setting.key, setting]));
   const image = of("image");
-  const build = ini.sections.some((section) => section.name === "build") ? of("build") : undefined;
+  const building = ini.sections.find((section) => section.name === "build");
+  const build = building && of("build");
   const bad = (setting: IniSetting, wanted: string): undefined => {
     const { key, value, place } = setting;
     problems.push(describeImageProblem({ kind: "image-value", key, value, wanted, place }));
@@ -100,7 +101,8 @@ export function parseDefinition(text: string, name: string, file: string): Resul
   const arch = pick("arch", ARCHITECTURES);
   const boot = pick("boot", ["yes", "no"] as const) === "yes";
   const tls = pick("tls", ["yes", "no"] as const) !== "no";
-  const source = build === undefined ? readSource(image.get("source"), tls, bad) : readBuild(build, bad);
+  const source =
+    building && build ? readBuild(build, building.place, bad) : readSource(image.get("source"), tls, bad);
   const proof = build === undefined ? readProof(image, source, bad) : ({ kind: "archive" } as const);
   if (build !== undefined)
     for (const key of ["source", "sha256", "sums", "signature", "keyring", "tls"]) {
@@ -143,7 +145,11 @@ function readSource(setting: IniSetting | undefined, tls: boolean, bad: Bad): Im
   );
 }
 
-function readBuild(settings: ReadonlyMap<string, IniSetting>, bad: Bad): ImageSource | undefined {
+function readBuild(
+  settings: ReadonlyMap<string, IniSetting>,
+  place: Place,
+  bad: Bad,
+): ImageSource | undefined {
   const word = (key: string, form: RegExp, wanted: string): string | undefined => {
     const setting = settings.get(key);
     if (setting === undefined) return undefined;
@@ -168,9 +174,7 @@ function readBuild(settings: ReadonlyMap<string, IniSetting>, bad: Bad): ImageSo
   const packages = words("packages", /^[a-z0-9][a-z0-9+.-]+$/, "names of Debian packages");
   const components = words("components", /^[a-z0-9-]+$/, "components such as main");
   if (suite === undefined) {
-    const place = settings.values().next().value?.place;
-    const missing = { key: "suite", value: "", wanted: "a suite such as trixie" };
-    if (!settings.has("suite")) bad({ ...missing, place: place ?? { file: "[build]" } }, missing.wanted);
+    if (!settings.has("suite")) bad({ key: "suite", value: "", place }, "a suite such as trixie");
     return undefined;
   }
   return {

@@ -42,6 +42,8 @@ test("a shell that there is not", () => {
 test("bash completes with what it is told to source", () => {
   const s = scenario({
     ...oneMachine("base"),
+    // A folder that is no machine for any command must not become one of the shell's.
+    "machines/$(reboot)/machine.ini": "",
     "bin/labctl": `#!/bin/sh\nexec "${process.execPath}" "${PROGRAM}" "$@"\n`,
   });
   try {

@@ -84,6 +84,7 @@ test("what could mean something else to a program or a server is refused", () =>
     "packages = a",
   ])
     assert.match(refusal(`[build]\n${line}\n`), /error\[image-value\]/, line);
+  assert.match(refusal("[build]\n"), /^error\[image-value\] .*\.ini:1:1: .*\n {2}help: write a suite/);
   assert.match(
     refusal(`[image]\nsha256 = ${HEX}\n[build]\nsuite = trixie\n`),
     /\[build\] says where the image comes from/,

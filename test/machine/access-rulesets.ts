@@ -52,3 +52,20 @@ export const KEEPING: readonly string[] = [
   `table inet t {\n  chain more {\n    tcp dport 22 accept\n  }\n}\ntable inet t {\n  chain input {\n    type filter hook input priority 0; policy drop;\n    jump more\n    ${OPEN}\n  }\n}\n`,
   `${chain("drop", OPEN, "tcp dport 22 accept")}table inet u {\n  chain f {\n    type filter hook forward priority 0; policy drop;\n  }\n}\n`,
 ];
+
+/** The same for a pusher that came by IPv6, without whose neighbour discovery nothing arrives. */
+export const PUSHER_SIX = "fd97::1";
+const NEIGHBOURS = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept";
+
+export const CUTTING_SIX: readonly string[] = [
+  chain("drop", OPEN, NEIGHBOURS),
+  chain("drop", OPEN, NEIGHBOURS, "ip saddr 0.0.0.0/0 tcp dport 22 accept"),
+  chain("drop", OPEN, "tcp dport 22 accept"),
+  chain("accept", `ip6 saddr ${PUSHER_SIX} drop`),
+];
+
+export const KEEPING_SIX: readonly string[] = [
+  chain("accept", "ip saddr 0.0.0.0/0 drop"),
+  chain("drop", OPEN, NEIGHBOURS, "tcp dport 22 accept"),
+  chain("drop", OPEN, NEIGHBOURS, "ip6 saddr fd97::/64 tcp dport 22 accept"),
+];

@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import test from "node:test";
 import type { Machine } from "../../src/twin/machine.ts";
-import { CUTTING, KEEPING, PUSHER } from "./access-rulesets.ts";
+import { CUTTING, CUTTING_SIX, KEEPING, KEEPING_SIX, PUSHER, PUSHER_SIX } from "./access-rulesets.ts";
 import { enterNamespaces, sharedBed } from "./bed-fixture.ts";
 import { bootMachine, inside, type Lab, labFor } from "./push-fixture.ts";
 
@@ -362,30 +362,44 @@ test("a push whose rules would shut the pusher out, or do not load, is refused b
   );
 });
 
-test("twenty rule sets that cut the pusher off are told from twenty that do not", async () => {
-  const { machine } = await theMachine();
+/** What the machine's own trial answers for each rule set, at once: a connection that is dropped is waited for. */
+async function tried(machine: Machine, sets: readonly string[], connection: string): Promise<string[]> {
   const part = (name: string): string =>
     readFileSync(join(import.meta.dirname, `../../src/push/remote/${name}.sh`), "utf8");
   const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
-  // At once: a connection that is dropped is waited for.
   const trial = (rules: string, i: number): string =>
     `(mkdir -p /run/trial/${i}; cd /run/trial/${i}; printf %s ${quote(rules)} >rules; said=$(try_rules rules .); echo "$? $said" >answer) &`;
-  const startedAt = performance.now();
   // The table that is loaded would answer for some of them.
   const said = await inside(
     machine,
-    `nft delete table inet labctl; mkdir -p /run/trial; ${part("prelude")}\n${part("access")}\nSSH_CONNECTION='${PUSHER} 40000 ${machine.address} 22'
-     ${[...CUTTING, ...KEEPING].map(trial).join("\n")}
-     wait; for i in {0..${CUTTING.length + KEEPING.length - 1}}; do cat /run/trial/$i/answer; done
+    `nft delete table inet labctl; mkdir -p /run/trial; ${part("prelude")}\n${part("access")}\nSSH_CONNECTION='${connection}'
+     ${sets.map(trial).join("\n")}
+     wait; for i in {0..${sets.length - 1}}; do cat /run/trial/$i/answer; done
      systemctl reload nftables`,
   );
+  return said
+    .trim()
+    .split("\n")
+    .map((line) => line.trim());
+}
+
+test("twenty rule sets that cut the pusher off are told from twenty that do not", async () => {
+  const { machine } = await theMachine();
+  const startedAt = performance.now();
+  const connection = `${PUSHER} 40000 ${machine.address} 22`;
+  assert.deepEqual(await tried(machine, [...CUTTING, ...KEEPING], connection), [
+    ...CUTTING.map(() => `1 problem\taccess-cut\t${PUSHER} 22`),
+    ...KEEPING.map(() => "0"),
+  ]);
   const ms = performance.now() - startedAt;
-  assert.deepEqual(
-    said
-      .trim()
-      .split("\n")
-      .map((line) => line.trim()),
-    [...CUTTING.map(() => `1 problem\taccess-cut\t${PUSHER} 22`), ...KEEPING.map(() => "0")],
-  );
   console.log(`${CUTTING.length} refused, ${KEEPING.length} let through in ${(ms / 1000).toFixed(1)} s`);
+});
+
+test("the same for a pusher that came by IPv6", async () => {
+  const { machine } = await theMachine();
+  const connection = `${PUSHER_SIX} 40000 ${machine.ulaAddress} 22`;
+  assert.deepEqual(await tried(machine, [...CUTTING_SIX, ...KEEPING_SIX], connection), [
+    ...CUTTING_SIX.map(() => `1 problem\taccess-cut\t${PUSHER_SIX} 22`),
+    ...KEEPING_SIX.map(() => "0"),
+  ]);
 });

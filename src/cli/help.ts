@@ -7,6 +7,9 @@ import { GLOBAL_OPTIONS, type OptionSpec } from "./command-options.ts";
 import { COMMANDS, type CommandSpec } from "./commands.ts";
 import { EXIT } from "./exit.ts";
 
+/** On 80 columns a wider one leaves less room beside it than commander wraps text to. */
+const WIDEST_TERM = 31;
+
 /** Prints help for one command, or the overview; returns `code`. */
 export function showHelp(name: string | undefined, code: number): number {
   const spec = COMMANDS.find((c) => c.name === name);
@@ -43,7 +46,7 @@ function overview(): string {
     )
     .helpOption(false)
     .helpCommand(false)
-    .configureHelp({ subcommandTerm: (command) => `${command.name()} ${argsOf(command.name())}` });
+    .configureHelp({ subcommandTerm: (command) => termOf(command.name()) });
   for (const spec of COMMANDS) program.addCommand(commandOf(spec));
   program.addOption(new Option("-V, --version", "print the version"));
   for (const o of GLOBAL_OPTIONS) program.addOption(optionOf(o));
@@ -59,8 +62,11 @@ function commandOf(spec: CommandSpec): Command {
   return command;
 }
 
-function argsOf(name: string): string {
-  return COMMANDS.find((c) => c.name === name)?.args.replace(/ \| .*$/, " …") ?? "";
+/** A command in the overview; its own help has all that it takes. */
+function termOf(name: string): string {
+  const args = COMMANDS.find((c) => c.name === name)?.args.replace(/ \| .*$/, " …") ?? "";
+  const term = `${name} ${args}`;
+  return term.length > WIDEST_TERM ? `${name} …` : term;
 }
 
 function optionOf(o: OptionSpec): Option {

@@ -188,3 +188,17 @@ test("wrong values of what rules several machines, each with what is right", () 
     );
   }
 });
+
+test("the overview fits on 80 columns, and so does the help of each command but for its first line", () => {
+  const s = scenario({ ...oneMachine("base") });
+  try {
+    const overview = s.run(["--help"]);
+    assert.match(overview.stdout, /^ {2}guest … {2,}run containers/m);
+    const names = [...overview.stdout.matchAll(/^ {2}([a-z]+) .* {2}/gm)].map(([, name = ""]) => name);
+    assert.ok(names.includes("push"), overview.stdout);
+    for (const text of [overview.stdout, ...names.map((name) => s.run([name, "--help"]).stdout)])
+      for (const line of text.split("\n").slice(1)) assert.ok([...line].length <= 80, line);
+  } finally {
+    s.end();
+  }
+});

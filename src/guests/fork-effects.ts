@@ -56,6 +56,9 @@ const MAGIC: ReadonlyMap<number, string> = new Map([
 /** The root of a btrfs subvolume has this inode number (BTRFS_FIRST_FREE_OBJECTID); nothing else has it. */
 const SUBVOLUME_INODE = 256;
 
+/** Room is left for one more name, of 255 bytes at most. */
+const LONGEST_PATH_BYTES = 4095 - 256;
+
 /** The host's own disk and programs. */
 export const hostEffects: ForkEffects = {
   run,
@@ -135,6 +138,8 @@ function kindOf(path: string): ReturnType<ForkEffects["kindOf"]> {
 }
 
 function subvolumesIn(path: string): string[] {
+  // What a guest has made deeper than any path leads must not keep its tree from being removed (PATH_MAX).
+  if (Buffer.byteLength(path) > LONGEST_PATH_BYTES) return [];
   return readdirSync(path, { withFileTypes: true }).flatMap((entry) => {
     if (!entry.isDirectory()) return [];
     const inner = join(path, entry.name);

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { type HostHealth, judgeHealth } from "../../src/cli/doctor/host-health.ts";
-import { judgeProbes } from "../../src/cli/doctor/repository-health.ts";
+import { judgeFactFiles, judgeProbes } from "../../src/cli/doctor/repository-health.ts";
+import type { MachineName } from "../../src/paths.ts";
 import { oneMachine, scenario } from "../scenario.ts";
 
 const WELL: HostHealth = {
@@ -66,6 +67,18 @@ test("machines that were never probed, or long ago, are one finding each", () =>
       ["doctor-never-probed", "never probed: a, d", "labctl facts probe a d"],
       ["doctor-probe-old", "probed more than 90 days ago: b", "labctl facts probe b"],
     ],
+  );
+});
+
+test("facts of a machine or guest that there is not are one finding, those that are read are none", () => {
+  const machines = [
+    { name: "gw" as MachineName, guests: [{ name: "web", settings: new Map(), place: { file: "x" } }] },
+  ];
+  const read = ["all.env", "all.json", "ipam.json", "gw.env", "gw/web.json", "gw/README.md"];
+  assert.deepEqual(judgeFactFiles(read, machines), []);
+  assert.deepEqual(
+    judgeFactFiles([...read, "wg.env", "gw/wbe.env", "web.env"], machines).map((d) => d.message),
+    ["facts that no machine and no guest reads: gw/wbe.env, web.env, wg.env"],
   );
 });
 

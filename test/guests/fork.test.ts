@@ -1,9 +1,13 @@
 /** Forking where this host can't: zfs, whose commands are recorded, and what the kernel says of mounts. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import test from "node:test";
 import type { Result } from "../../src/diagnostics.ts";
 import { forkTree, makeTree, removeFork, sealTree } from "../../src/guests/fork.ts";
-import { type ForkEffects, parseMountPoints } from "../../src/guests/fork-effects.ts";
+import { type ForkEffects, hostEffects, parseMountPoints } from "../../src/guests/fork-effects.ts";
 
 /** A zfs with one dataset at /var/lib/local, and what is made in it; commands are kept, in order. */
 function zfs(): { effects: ForkEffects; said: string[]; datasets: Map<string, string> } {
@@ -65,4 +69,17 @@ test("mount points are read from the kernel's table with blanks and line ends in
   const text =
     "25 1 0:23 / / rw shared:1 - ext4 /dev/vda rw\n36 25 0:30 /x /srv/a\\040b\\012c rw,noatime - btrfs /dev/loop0 rw\n";
   assert.deepEqual(parseMountPoints(text), ["/", "/srv/a b\nc"]);
+});
+
+test("folders deeper than any path leads are no reason not to look a tree through", () => {
+  const folder = mkdtempSync(join(tmpdir(), "labctl-deep-"));
+  try {
+    const dig =
+      'n=$(printf "%0200d" 0); for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22; do mkdir $n && cd -P $n || exit 1; done';
+    assert.equal(spawnSync("bash", ["-c", dig], { cwd: folder }).status, 0);
+    assert.deepEqual(hostEffects.subvolumesBelow(folder), []);
+  } finally {
+    spawnSync("rm", ["-rf", "--", folder]);
+    rmSync(folder, { recursive: true, force: true });
+  }
 });

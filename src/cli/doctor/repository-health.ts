@@ -3,10 +3,12 @@
  * Reads, and changes nothing; asks no machine.
  */
 import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { BuildRequest } from "../../build/build-result.ts";
 import { projectDisk } from "../../build/project-disk.ts";
 import { type Diagnostic, warning } from "../../diagnostics.ts";
+import type { Machine } from "../../project/project.ts";
 import { readProject } from "../../project/read-project.ts";
 import { identityPath } from "../../secrets/identity.ts";
 import { listSecrets } from "../../secrets/secret-store.ts";
@@ -49,6 +51,7 @@ export async function examineRepository(request: BuildRequest, now: number): Pro
     return { machine: name, probedAt: Number.isNaN(at) ? undefined : at };
   });
   findings.push(...judgeProbes(ages, now));
+  findings.push(...judgeFactFiles(factFiles(request.root), machines));
   if (gitIgnores(request.root, "var/x") === false)
     findings.push(
       warning("doctor-var-in-git", "Git does not ignore var/, where builds lie", {
@@ -65,6 +68,42 @@ export async function examineRepository(request: BuildRequest, now: number): Pro
       }),
     );
   return { machines: machines.length, findings };
+}
+
+/** Paths of facts' files below facts/, but for what labctl writes itself. */
+function factFiles(root: string): string[] {
+  const folder = join(root, "facts");
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    if (!entry.isDirectory()) return [entry.name];
+    if (entry.name === "probed") return [];
+    return readdirSync(join(folder, entry.name)).map((name) => `${entry.name}/${name}`);
+  });
+}
+
+/** Files that nobody reads, as where a name is misspelt: one finding however many they are. Pure. */
+export function judgeFactFiles(
+  files: readonly string[],
+  machines: readonly Pick<Machine, "name" | "guests">[],
+): Diagnostic[] {
+  const known = new Set([
+    ...["all", "ipam"],
+    ...machines.flatMap(({ name, guests }) => [name, ...guests.map((guest) => `${name}/${guest.name}`)]),
+  ]);
+  const stray = files.filter(
+    (file) => /\.(env|json)$/.test(file) && !known.has(file.replace(/\.[a-z]+$/, "")),
+  );
+  if (stray.length === 0) return [];
+  return [
+    warning(
+      "doctor-facts-of-nobody",
+      `facts that no machine and no guest reads: ${stray.sort().join(", ")}`,
+      {
+        notes: ["looked for: facts/MACHINE.env, facts/MACHINE/GUEST.env, and both as .json"],
+        help: "call each as its machine or guest is called, or delete it",
+      },
+    ),
+  ];
 }
 
 /** Never probed and old ones, each as one finding however many they are. Pure. */

@@ -5,7 +5,7 @@ import type { ParsedArguments } from "../commands.ts";
 import { untilCtrlC } from "../ctrl-c.ts";
 import { EXIT } from "../exit.ts";
 import { refuseUsage } from "../help.ts";
-import { printLine, refuse } from "../print.ts";
+import { printErr, printLine, refuse } from "../print.ts";
 import { wholeNumber } from "../remote.ts";
 import { onGuestMachine } from "./call.ts";
 
@@ -23,9 +23,13 @@ export async function showLogs(args: ParsedArguments, pattern: string, guest: st
   const words = ["journalctl", "--no-pager", "-q", "-o", format, "-n", String(lines), ...units];
   if (args.flag("follow")) words.push("--follow");
   return untilCtrlC((signal) =>
-    onGuestMachine(args, pattern, async (transport) => {
+    onGuestMachine(args, pattern, async (transport, machine) => {
+      let isSilent = true;
       const cut = {
-        out: new LineCutter((l) => printLine("out", "", l)),
+        out: new LineCutter((l) => {
+          isSilent = false;
+          printLine("out", "", l);
+        }),
         err: new LineCutter((l) => printLine("err", "", l)),
       };
       const end = await runCommand(transport, [...asRoot(transport).words, ...words], {
@@ -36,6 +40,10 @@ export async function showLogs(args: ParsedArguments, pattern: string, guest: st
       cut.out.end();
       cut.err.end();
       if (!end.ok) return refuse(end.problems);
+      if (isSilent && end.value.status === 0 && !args.flag("quiet"))
+        printErr(
+          `${machine}: the journal has nothing of guest ${guest}; \`labctl guest list\` says which there are`,
+        );
       return end.value.status === 0 || signal.aborted ? EXIT.done : EXIT.failed;
     }),
   );

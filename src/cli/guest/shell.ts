@@ -43,7 +43,11 @@ async function runThere(
   const { configFile, acceptNew, timeoutMs } = start.options;
   // Which user ssh logs in as is settled by its configuration; root's sudo asks for nothing.
   const asRoot = `if [ "$(id -u)" = 0 ]; then exec "$@"; else exec sudo -- "$@"; fi`;
-  const line = ["sh", "-c", asRoot, "labctl", "node", ...program].map(shellWord).join(" ");
+  // Node's own words for that are a page of its insides.
+  const missing = `if ! [ -e "$2" ]; then printf 'error[layer-missing] machine \`%s\` has no %s\\n  help: add \`nspawn\` or \`qemu\` to its \`layers\` and push\\n' "$0" "$2" >&2; exit 1; fi`;
+  const line = ["sh", "-c", `${missing}; ${asRoot}`, machine.name, "node", ...program]
+    .map(shellWord)
+    .join(" ");
   const argv = interactiveArguments(sshTarget(machine), [line], {
     configFile,
     acceptNew,

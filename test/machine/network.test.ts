@@ -63,8 +63,15 @@ test("a network that can't be is refused by its unit, with what is wrong, and le
   // The way to the machine itself.
   assert.match(
     await inside(machine, "systemctl start bridge@host0 && exit 1; journalctl -o cat -u bridge@host0"),
-    /error\[network\] network `host0` can't have the name of a link that this machine has, and that is no bridge/,
+    /error\[network\] network `host0` can't have the name of a link that this machine has, and that is not this network's/,
   );
+  // Another program's bridge, as docker's.
+  await inside(machine, "ip link add foreign0 type bridge");
+  assert.match(
+    await inside(machine, "systemctl start bridge@foreign0 && exit 1; journalctl -o cat -u bridge@foreign0"),
+    /error\[network\] network `foreign0` can't have the name of a link/,
+  );
+  await inside(machine, "ip link show foreign0 type bridge && ip link delete foreign0");
   await inside(machine, "systemctl reset-failed");
   assert.equal(await traces(machine), before);
 });
@@ -175,7 +182,7 @@ test("undeclared networks get blocks of their own, many at once, and give them b
   assert.equal(
     await inside(
       machine,
-      "journalctl -o cat -u 'bridge@*' -u 'ip@*' --grep 'error.(network|ip-lease)' | grep -vE 'averylong|host0' || true",
+      "journalctl -o cat -u 'bridge@*' -u 'ip@*' --grep 'error.(network|ip-lease)' | grep -vE 'averylong|host0|foreign0' || true",
     ),
     "",
   );

@@ -1,6 +1,6 @@
 /**
- * A shell in a container, or a command: `shell.mjs NAME [COMMAND…]`. Joins all its namespaces, with the rights that its root
- * has and no others; ends as the command does.
+ * A shell in a container, or a command: `shell.mjs NAME [COMMAND…]`. Joins all its namespaces, so it is the guest's root;
+ * the guest's limits and system call filter do not hold for it. Ends as the command does.
  */
 import { spawnSync } from "node:child_process";
 import { formatDiagnostic, problem } from "labctl/diagnostics.ts";

@@ -74,8 +74,8 @@ function up(network: string): void {
   const hasLink = mode !== "host" && mode !== "macvlan";
   const isOurs = mode === "nat" || mode === "routed";
   // Else its file would take the place of the one that the link has, and its addresses with it.
-  if (hasLink && existsSync(`/sys/class/net/${network}`) && !existsSync(`/sys/class/net/${network}/bridge`))
-    throw new Refusal(`network \`${network}\` can't have the name of a link that this machine has, and that is no bridge`);
+  if (hasLink && existsSync(`/sys/class/net/${network}`) && !isOurBridge(network))
+    throw new Refusal(`network \`${network}\` can't have the name of a link that this machine has, and that is not this network's`);
   if (uplink !== undefined && !existsSync(`/sys/class/net/${uplink}`))
     throw new Refusal(`network \`${network}\` leads to link \`${uplink}\`, which this machine does not have`);
   const port = uplink !== undefined && vlan !== undefined ? `${uplink}.${vlan}` : uplink;
@@ -98,6 +98,7 @@ function up(network: string): void {
   const changed = [...files].filter(([file, text]) => put(file, text)).map(([file]) => file);
   if (changed.some((file) => file.startsWith(NETWORKD))) reloadNetworkd();
   if (hasLink) awaitLink(network, isOurs ? lease : undefined);
+  if (hasLink) run("ip", ["link", "set", network, "alias", bridgeAlias(network)]);
   run("nft", ["-f", "-"], isOurs ? rulesText(network, lease, mode) : noRules(network));
   // A reload of the firewall reads the file; what is loaded already has to hear of it.
   if (isOurs && hasFirewall()) run("nft", ["-f", firewallFile(network)]);
@@ -115,6 +116,7 @@ function down(network: string): void {
   const files = [...["netdev", "network"].map((kind) => join(NETWORKD, `50-${network}.${kind}`)), uplinkFile(network)]
     .filter(isOurFile);
   const reload = files.length > 0;
+  const wasOurs = isOurBridge(network);
   const hadNames = existsSync(dnsmasqFile(network));
   for (const file of [...files, dnsmasqFile(network), join(RUN, `${network}.env`)])
     rmSync(file, { force: true });
@@ -128,7 +130,7 @@ function down(network: string): void {
   // A start that was cut short has asked networkd for the link, which then comes after all.
   const deadline = Date.now() + LATE_LINK_MS;
   while (reload && !isThere() && Date.now() < deadline) pause(LINK_LOOK_MS);
-  if (isThere()) run("ip", ["link", "delete", network]);
+  if (isThere() && (reload || wasOurs)) run("ip", ["link", "delete", network]);
 }
 
 /**
@@ -150,6 +152,18 @@ function makeVlan(network: string, uplink: string, vlan: number): void {
 function dropVlans(network: string, but?: string): void {
   for (const name of readdirSync("/sys/class/net"))
     if (name !== but && aliasOf(name) === vlanAlias(network)) run("ip", ["link", "delete", name]);
+}
+
+/** By its alias, or, before it has that, by the file from which networkd makes it. */
+function isOurBridge(network: string): boolean {
+  return (
+    existsSync(`/sys/class/net/${network}/bridge`) &&
+    (aliasOf(network) === bridgeAlias(network) || isOurFile(join(NETWORKD, `50-${network}.netdev`)))
+  );
+}
+
+function bridgeAlias(network: string): string {
+  return `Network ${network}`;
 }
 
 function aliasOf(link: string): string {

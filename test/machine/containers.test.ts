@@ -69,12 +69,12 @@ function theMachine(): Promise<{ lab: Lab; machine: Machine }> {
   return prepared;
 }
 
-/** Everything that a guest could leave behind. */
+/** Everything that a guest could leave behind. That a bridge lost its last carrier the kernel says some time later. */
 const traces = (machine: Machine): Promise<string> =>
   inside(
     machine,
     `for i in $(seq 100); do systemctl list-jobs | grep -q '@' || break; sleep 0.1; done
-     ip -o link | sed 's/^[0-9]*: //'; ip -o address | grep -v fe80: | sed 's/^[0-9]*: //; s/valid_lft.*//'; ip route; ip -6 route | grep -v fe80:; ip netns
+     ip -o link | sed -E 's/^[0-9]*: //; s/<[^>]*>//; s/ state [A-Z]+//'; ip -o address | grep -v fe80: | sed 's/^[0-9]*: //; s/valid_lft.*//'; ip route | sed 's/ linkdown//'; ip -6 route | grep -v fe80: | sed 's/ linkdown//'; ip netns
      nft list ruleset | sed 's/counter packets.*bytes [0-9]*/counter/'; cut -d' ' -f5- /proc/self/mountinfo | grep -v ^/run/user/ | sed 's/ shared.* - / /' | sort
      find /run/local /run/systemd/nspawn /run/systemd/nspawn-uid /run/systemd/network ! -type d ! -name lock ! -path '*/bridge-dhcp/*' | sort
      find /run/local/guests/*/* /run/systemd/nspawn/*/* /var/lib/local/guests/* /etc/systemd/system/*@*.d 2>/dev/null; btrfs subvolume list -o / | sed 's/.*path //'; pgrep -l dnsmasq; pgrep -l nspawn

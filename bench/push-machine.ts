@@ -16,6 +16,7 @@ import { type Lab, labFor } from "../test/machine/push-fixture.ts";
 const PACKAGES = ["nginx-light", "curl", "python3"];
 export const PROGRAM: string = join(import.meta.dirname, "../dist/labctl.cjs");
 const SITE_PORT = 8081;
+const ANSWER_MS = 100;
 
 export interface BenchMachine {
   readonly lab: Lab;
@@ -74,12 +75,14 @@ export async function openBench(): Promise<BenchMachine> {
   };
   const answer = (path: string, port = SITE_PORT): Promise<string> =>
     new Promise((resolve) => {
-      const request = get({ host: machine.address, port, path, agent: false, timeout: 1000 }, (response) => {
+      // A server that restarts may let a connection hang until TCP tries again after a second: that is not its answer.
+      const signal = AbortSignal.timeout(ANSWER_MS);
+      const request = get({ host: machine.address, port, path, agent: false, signal }, (response) => {
         let text = "";
         response.setEncoding("utf8").on("data", (chunk: string) => {
           text += chunk;
         });
-        response.on("end", () => resolve(text));
+        response.on("end", () => resolve(text)).on("error", () => resolve(""));
       });
       request.on("error", () => resolve(""));
     });

@@ -79,6 +79,8 @@ export async function watchFigures(
     console.error(said);
     throw error;
   } finally {
+    // One that is broken off waits for its confirmation, and the next client would have to.
+    await sleep(IDLE_MS);
     child.kill("SIGTERM");
     await sleep(500);
   }

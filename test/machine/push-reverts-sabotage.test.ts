@@ -144,11 +144,11 @@ async function suffer(t: TestContext, place: Place, sabotage: Sabotage): Promise
   assert.match(again.stderr, /nothing to do/, again.stderr);
 }
 
-/** Addresses, routes and rules, without what counts down. */
+/** Addresses, routes and rules, without what counts down; a link-local address is looked for on its link for a second. */
 function networkOf(machine: Machine): Promise<string> {
   return inside(
     machine,
-    "(ip -o addr show dev host0; ip -o route; ip -o -6 route show table main) | sed 's/ proto [a-z]*//; s/\\\\.*//' | sort; nft -s list ruleset",
+    "(ip -o addr show dev host0; ip -o route; ip -o -6 route show table main) | sed 's/ proto [a-z]*//; s/ tentative//; s/\\\\.*//' | sort; nft -s list ruleset",
   );
 }
 

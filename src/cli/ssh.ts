@@ -1,12 +1,9 @@
 /** `labctl ssh <machine> [command…]`: a shell on a machine by the system's `ssh`, reached as machine.ini says. */
-import { spawn } from "node:child_process";
-import { constants } from "node:os";
 import { sshTarget } from "../push/session.ts";
 import { interactiveArguments } from "../push/ssh/interactive.ts";
-import { describeProblem } from "../push/ssh/problems.ts";
 import type { CommandRun } from "./commands.ts";
 import { refuseUsage } from "./help.ts";
-import { refuse } from "./print.ts";
+import { runSsh } from "./interactive-ssh.ts";
 import { startOnMachines } from "./start.ts";
 
 export const run: CommandRun = async (args) => {
@@ -22,15 +19,5 @@ export const run: CommandRun = async (args) => {
     timeoutMs: args.value("timeout") === undefined ? undefined : timeoutMs,
     tty: args.flag("tty"),
   });
-  return new Promise((resolve) => {
-    // What is typed is for the machine; ssh itself ends by Ctrl-C while it still connects.
-    const ignore = (): void => {};
-    process.on("SIGINT", ignore);
-    const child = spawn("ssh", argv, { stdio: "inherit" });
-    child.once("error", () => resolve(refuse([describeProblem({ kind: "tool-missing", tool: "ssh" })])));
-    child.once("exit", (status, signal) => {
-      process.removeListener("SIGINT", ignore);
-      resolve(status ?? 128 + (signal ? constants.signals[signal] : 0));
-    });
-  });
+  return runSsh(argv);
 };

@@ -411,7 +411,7 @@ test(`killed at ${KILLS} random moments, the next start succeeds, and rm leaves 
   t.diagnostic(`seed 20261121, ${KILLS} kills`);
 });
 
-test("what the layers run is sandboxed: at most 4.0 in systemd-analyze security", async (t) => {
+test("what the layers run is sandboxed: at most 4.0 in systemd-analyze security, but for the container itself", async (t) => {
   const { machine } = await theMachine();
   const found = await inside(
     machine,

@@ -2,15 +2,12 @@
  * `labctl guest shell`: a shell in a container, or a command, by the system's `ssh` through its machine; and
  * `labctl guest console`: the serial console of a virtual machine, the same way.
  */
-import { spawn } from "node:child_process";
-import { constants } from "node:os";
 import { sshTarget } from "../../push/session.ts";
 import { shellWord } from "../../push/shell-word.ts";
 import { interactiveArguments } from "../../push/ssh/interactive.ts";
-import { describeProblem } from "../../push/ssh/problems.ts";
 import type { ParsedArguments } from "../commands.ts";
 import { refuseUsage } from "../help.ts";
-import { refuse } from "../print.ts";
+import { runSsh } from "../interactive-ssh.ts";
 import { startOnMachines } from "../start.ts";
 
 /** On a machine with the layer `guests`. */
@@ -54,15 +51,5 @@ async function runThere(
     timeoutMs: args.value("timeout") === undefined ? undefined : timeoutMs,
     tty: talks && process.stdin.isTTY === true,
   });
-  return new Promise((resolve) => {
-    // What is typed is for the guest.
-    const ignore = (): void => {};
-    process.on("SIGINT", ignore);
-    const child = spawn("ssh", argv, { stdio: "inherit" });
-    child.once("error", () => resolve(refuse([describeProblem({ kind: "tool-missing", tool: "ssh" })])));
-    child.once("exit", (status, signal) => {
-      process.removeListener("SIGINT", ignore);
-      resolve(status ?? 128 + (signal ? constants.signals[signal] : 0));
-    });
-  });
+  return runSsh(argv);
 }

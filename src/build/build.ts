@@ -14,6 +14,7 @@ import { readProject } from "../project/read-project.ts";
 import { selectMachines } from "../project/select-machines.ts";
 import type { BuildRequest, BuildResult, MachineBuild } from "./build-result.ts";
 import { buildTools } from "./build-tools.ts";
+import { clockMs } from "./clock.ts";
 import type { Differences } from "./fresh.ts";
 import { inputsLooked, saveFresh } from "./fresh-save.ts";
 import { holdingLock } from "./holding-lock.ts";
@@ -45,7 +46,7 @@ import { manifestOf } from "./tree-manifest.ts";
  * plain, only what depends on them is done.
  */
 export async function build(request: BuildRequest, differences?: Differences): Promise<Result<BuildResult>> {
-  const startedAt = performance.now();
+  const startedAt = clockMs();
   return await holdingLock(request.root, async () => {
     const quick = differences && !request.dryRun ? await quickBuild(request, differences) : undefined;
     return quick ?? (await buildLocked(request, startedAt));
@@ -59,7 +60,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
   const phases: Record<string, number> = {};
   let mark = startedAt;
   const phase = (name: string): void => {
-    const now = performance.now();
+    const now = clockMs();
     phases[name] = now - mark;
     mark = now;
   };
@@ -125,7 +126,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
         prepared.map((p) => p.prepared),
         state,
         phases,
-        performance.now() - startedAt,
+        clockMs() - startedAt,
         root,
       ),
     );
@@ -135,7 +136,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
   const states: Record<string, MachineState> = { ...state?.machines };
   for (const [i, { prepared: p, tree, machine, secrets }] of prepared.entries()) {
     request.onProgress?.(`writing ${machine.name} (${i + 1} of ${prepared.length})`);
-    const t = performance.now();
+    const t = clockMs();
     const executed = executeMachine(p, tree, tools, problems);
     if (problems.length > 0) return failure(...unique(problems));
     const manifest = manifestOf(machine, p.input.outputs, executed.outputs, secrets);
@@ -163,7 +164,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
       written: executed.written,
       removed: executed.removed,
       steps: stepLines(p.steps, root),
-      durationMs: performance.now() - t,
+      durationMs: clockMs() - t,
     });
   }
   // A hard link made for a later machine moved the ctime of an earlier one's file.
@@ -200,7 +201,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
     machines: results,
     stats: {
       phasesMs: phases,
-      totalMs: performance.now() - startedAt,
+      totalMs: clockMs() - startedAt,
       looked: reader.watched.size + disk.filesRead.length,
       hashed: hashes.counts.hashed,
       rendered: results.reduce((n, r) => n + r.steps.filter((s) => s.action === "render").length, 0),

@@ -2,10 +2,10 @@
  * The cheap answer to "is there anything to do?": every path that the last answer depended on, and every output, still
  * looks as it did. Must stay light: it is all that a build with nothing to do loads.
  */
-import type { Stats } from "node:fs";
 import { dirname, join } from "node:path";
 import type { MachineName } from "../paths.ts";
 import type { BuildRequest, BuildResult, MachineBuild } from "./build-result.ts";
+import { clockMs } from "./clock.ts";
 import {
   type FreshMachine,
   type FreshRecord,
@@ -14,7 +14,8 @@ import {
   TWIN,
 } from "./fresh-record.ts";
 import { buildLayout } from "./layout.ts";
-import { lookAt, readSignature, type Signature } from "./signature.ts";
+import { type LooksAs, looksAs, quickLooksAs } from "./raw-look.ts";
+import { readSignature, type Signature } from "./signature.ts";
 
 /** What differs from the record, by index into its paths. */
 export interface Differences {
@@ -38,7 +39,7 @@ const MAX_DIFFERENCES = 500;
 
 /** Reads; writes nothing. */
 export function lookFresh(request: BuildRequest): Look {
-  const startedAt = performance.now();
+  const startedAt = clockMs();
   if (request.fromNothing) return { kind: "unknown" };
   const file = buildLayout(request.root).freshFile;
   const recordSignature = readSignature(file);
@@ -46,7 +47,7 @@ export function lookFresh(request: BuildRequest): Look {
   if (record?.head.scope.args !== argsKey(request.facts)) return { kind: "unknown" };
   const asked = machinesAsked(request, record);
   if (!asked) return { kind: "unknown" };
-  const recordAt = performance.now();
+  const recordAt = clockMs();
   // Looking at a short relative path takes two thirds of the time. Nothing else runs meanwhile: all of this is synchronous.
   const home = process.cwd();
   try {
@@ -78,7 +79,7 @@ export function lookAtPaths(request: BuildRequest, changed: readonly string[]): 
     // A name that is not recorded may be new, or an editor's that came and went: then its folder tells.
     if (index < 0 || index >= record.head.inputs) continue;
     const at = index * NUMBERS_PER_PATH;
-    if (!sameAs(lookAt(join(request.root, path)), record.numbers, at)) inputs.add(index);
+    if (!looksAs(join(request.root, path), record.numbers, at)) inputs.add(index);
   }
   if (inputs.size === 0) return { kind: "unknown" };
   return {
@@ -95,18 +96,19 @@ function compare(
   startedAt: number,
   recordAt: number,
 ): Look {
+  const same = quickLooksAs(buildLayout(request.root).freshFile);
   const inputs: number[] = [];
-  for (let i = 0; i < record.head.inputs; i++) if (differs(record, i)) inputs.push(i);
-  const inputsAt = performance.now();
+  for (let i = 0; i < record.head.inputs; i++) if (differs(record, i, same)) inputs.push(i);
+  const inputsAt = clockMs();
   const seen = new Uint8Array(record.paths.length);
-  const outputs = differingOutputs(request, record, asked, seen, MAX_DIFFERENCES - inputs.length);
+  const outputs = differingOutputs(request, record, asked, seen, same, MAX_DIFFERENCES - inputs.length);
   // A name whose folder or other name changed may have become a file of its own.
   if (outputs.length > 0)
-    outputs.push(...differingOutputs(request, record, asked, seen, MAX_DIFFERENCES - inputs.length));
+    outputs.push(...differingOutputs(request, record, asked, seen, same, MAX_DIFFERENCES - inputs.length));
   if (inputs.length + outputs.length > MAX_DIFFERENCES) return { kind: "unknown" };
   if (inputs.length + outputs.length > 0)
     return { kind: "differs", differences: { record, recordSignature, inputs, outputs, asked } };
-  const endedAt = performance.now();
+  const endedAt = clockMs();
   const machines = asked.map(
     ({ name, generation, files }): MachineBuild => ({
       machine: name as MachineName,
@@ -138,6 +140,7 @@ function differingOutputs(
   record: FreshRecord,
   asked: readonly FreshMachine[],
   seen: Uint8Array,
+  same: LooksAs,
   most: number,
 ): { readonly machine: FreshMachine; readonly index: number }[] {
   const { numbers } = record;
@@ -150,7 +153,7 @@ function differingOutputs(
       const twin = i < tree ? 0 : (numbers[i * NUMBERS_PER_PATH + TWIN] as number);
       if (seen[i] === 1 || (!all && twin > 0 && seen[twin - 1] === 1)) continue;
       seen[i] = 1;
-      if (differs(record, i)) found.push({ machine, index: i });
+      if (differs(record, i, same)) found.push({ machine, index: i });
     }
     process.chdir(request.root);
     if (found.length > most) break;
@@ -158,19 +161,8 @@ function differingOutputs(
   return found;
 }
 
-function differs({ paths, numbers }: FreshRecord, index: number): boolean {
-  return !sameAs(lookAt(paths[index] as string), numbers, index * NUMBERS_PER_PATH);
-}
-
-function sameAs(stats: Stats | undefined, numbers: Float64Array, at: number): boolean {
-  if (!stats) return numbers[at] === -1;
-  return (
-    stats.mtimeMs === numbers[at + 1] &&
-    stats.ctimeMs === numbers[at + 2] &&
-    stats.size === numbers[at] &&
-    stats.ino === numbers[at + 3] &&
-    stats.mode === numbers[at + 4]
-  );
+function differs({ paths, numbers }: FreshRecord, index: number, same: LooksAs): boolean {
+  return !same(paths[index] as string, numbers, index * NUMBERS_PER_PATH);
 }
 
 /** `--fact` arguments as one text. Pure. */

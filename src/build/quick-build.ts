@@ -12,6 +12,7 @@ import { type AbsPath, foldersAbove, type GenerationId, type MachineName, type R
 import type { Machine } from "../project/project.ts";
 import type { BuildRequest, BuildResult, MachineBuild } from "./build-result.ts";
 import { buildTools } from "./build-tools.ts";
+import { clockMs } from "./clock.ts";
 import type { Differences } from "./fresh.ts";
 import { type FreshMachine, setNumbers, writeFreshRecord } from "./fresh-record.ts";
 import { contentsOf } from "./fresh-save.ts";
@@ -57,7 +58,7 @@ export async function quickBuild(
   request: BuildRequest,
   differences: Differences,
 ): Promise<Result<BuildResult> | undefined> {
-  const startedAt = performance.now();
+  const startedAt = clockMs();
   const readAtMs = Date.now();
   const { root } = request;
   const layout = buildLayout(root);
@@ -171,19 +172,19 @@ export async function quickBuild(
       written: executed.written,
       removed: 0,
       steps: stepLines(p.steps, root),
-      durationMs: performance.now() - startedAt,
+      durationMs: clockMs() - startedAt,
     });
   }
   rmSync(temporary, { recursive: true, force: true });
-  const actedAt = performance.now();
+  const actedAt = clockMs();
   save(request, differences, changed, generations, touched, states, treeOf);
   await tools.saveTemplates();
   const machineBuilds = asked.map((block): MachineBuild => results.get(block.name) ?? untouched(block));
   return success({
     machines: machineBuilds,
     stats: {
-      phasesMs: { quick: actedAt - startedAt, save: performance.now() - actedAt },
-      totalMs: performance.now() - startedAt,
+      phasesMs: { quick: actedAt - startedAt, save: clockMs() - actedAt },
+      totalMs: clockMs() - startedAt,
       looked: record.paths.length,
       hashed: hashes.counts.hashed,
       rendered: prepared.reduce(

@@ -1,5 +1,5 @@
 /** Printing for people and for programs: stdout holds data, stderr everything else; colour only where it is wanted. */
-import { writeSync } from "node:fs";
+import { fstatSync, writeSync } from "node:fs";
 import { type Diagnostic, formatDiagnostic, printable } from "../diagnostics.ts";
 import { EXIT } from "./exit.ts";
 
@@ -69,17 +69,27 @@ const CODES = { red: 31, green: 32, yellow: 33, blue: 34, bold: 1, dim: 2 } as c
 export type Paint = (style: keyof typeof CODES, text: string) => string;
 
 /** Colours text for stderr where that is a terminal and NO_COLOR is unset (no-color.org). Pure but for reading the environment. */
-export const paint: Paint = painter(() => process.stderr);
+export const paint: Paint = painter(2, () => process.stderr);
 
 /** The same for stdout, which may be a pipe while stderr is a terminal. */
-export const paintOut: Paint = painter(() => process.stdout);
+export const paintOut: Paint = painter(1, () => process.stdout);
 
-function painter(stream: () => { readonly isTTY?: boolean }): Paint {
+function painter(fd: number, stream: () => { readonly isTTY?: boolean }): Paint {
   let colour: boolean | undefined;
   return (style, text) => {
-    colour ??= stream().isTTY === true && !process.env.NO_COLOR && process.env.TERM !== "dumb";
+    colour ??=
+      !process.env.NO_COLOR && process.env.TERM !== "dumb" && mayBeTerminal(fd) && stream().isTTY === true;
     return text === "" || !colour ? text : `\u001b[${CODES[style]}m${text}\u001b[0m`;
   };
+}
+
+/** False for files and pipes. Asking a stream loads its code, which takes longer than most of what is printed. */
+function mayBeTerminal(fd: number): boolean {
+  try {
+    return fstatSync(fd).isCharacterDevice();
+  } catch {
+    return false;
+  }
 }
 
 /** Work that takes less long shows no progress. */

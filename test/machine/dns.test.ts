@@ -7,6 +7,7 @@ import test from "node:test";
 import type { Machine } from "../../src/twin/machine.ts";
 import { enterNamespaces, sharedBed, unwrap } from "./bed-fixture.ts";
 import { bootMachine, inside, type Lab, labFor } from "./push-fixture.ts";
+import { assertSandboxed } from "./sandbox.ts";
 
 await enterNamespaces(import.meta.url);
 const theBed = sharedBed();
@@ -239,19 +240,21 @@ test("with what is outside cut off, local names answer as before", async () => {
     world,
     "nft add table inet cut; nft 'add chain inet cut in { type filter hook input priority 0; }'; nft add rule inet cut in udp dport 53 drop; nft add rule inet cut in tcp dport 53 drop",
   );
-  const startedAt = performance.now();
-  const answers = await ask(machines.a, [
-    "web.lab.b.lan",
-    `${web.four}/PTR`,
-    "b.lan",
-    "printer.b.lan",
-    "one.lab.a.lan/A",
-  ]);
-  assert.deepEqual(answers.slice(0, 4), [web.four, "web.lab.b.lan", machines.b.address, "10.97.9.9"]);
-  assert.ok(performance.now() - startedAt < 1500);
-  // The control.
-  assert.match(String(await ask(machines.a, ["cut.example.org"])), /E(TIMEOUT|SERVFAIL)/);
-  await inside(world, "nft delete table inet cut");
+  try {
+    // Each question has a second and a half: what waited for the outside would have no answer.
+    const answers = await ask(machines.a, [
+      "web.lab.b.lan",
+      `${web.four}/PTR`,
+      "b.lan",
+      "printer.b.lan",
+      "one.lab.a.lan/A",
+    ]);
+    assert.deepEqual(answers.slice(0, 4), [web.four, "web.lab.b.lan", machines.b.address, "10.97.9.9"]);
+    // The control.
+    assert.match(String(await ask(machines.a, ["cut.example.org"])), /E(TIMEOUT|SERVFAIL)/);
+  } finally {
+    await inside(world, "nft delete table inet cut");
+  }
   assert.deepEqual(await ask(machines.a, ["www.example.org"]), ["93.184.215.7"]);
 });
 
@@ -368,14 +371,9 @@ test("what is no address is refused: names by the build, servers by the machine,
   await check(machines.a);
 });
 
-test("what runs has at most 4.0 in systemd-analyze security, and verify finds nothing", async (t) => {
+test("what runs is sandboxed, and verify finds nothing", async (t) => {
   const { lab, machines } = await theFleet();
-  for (const unit of ["dns", "dns-rules", "dns-mdns", "dns-upstream"]) {
-    const said = await inside(machines.a, `systemd-analyze security ${unit}.service --no-pager | tail -1`);
-    t.diagnostic(said.trim());
-    const level = Number(/: (\d+\.\d+) /.exec(said)?.[1]);
-    assert.ok(level > 0 && level <= 4.0, said);
-  }
+  await assertSandboxed(t, machines.a, ["dns", "dns-rules", "dns-mdns", "dns-upstream"]);
   t.diagnostic(
     await inside(
       machines.a,

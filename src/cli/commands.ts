@@ -96,7 +96,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     args: "<machine…>",
     summary: "say what a push would do, and why; exit 0: nothing, 2: changes",
     arity: [1, Number.POSITIVE_INFINITY],
-    options: [limit, diff, takeOver, prunePackages, output, fact, ...remote, json, quiet],
+    options: [jobs, limit, diff, takeOver, prunePackages, output, fact, ...remote, json, quiet],
     load: () => import("./plan.ts"),
   },
   {

@@ -8,11 +8,9 @@ import { EXIT } from "./exit.ts";
 import { refuseUsage } from "./help.ts";
 import { forEachMachine } from "./machines.ts";
 import { formatMs, paint, printDiagnostics, printErr, printJson, printLine } from "./print.ts";
-import { connectTo, wholeNumber } from "./remote.ts";
+import { connectTo, machinesAtOnce } from "./remote.ts";
 import { type Start, startOnMachines } from "./start.ts";
 
-/** Machines that run the command at once, unless the command line says otherwise. */
-const DEFAULT_JOBS = 25;
 /** What `--json` keeps of each stream of each machine. */
 const MOST_KEPT_BYTES = 16 << 20;
 /** A shell's word for a program that it did not find (POSIX sh, 2.8.2). */
@@ -34,7 +32,7 @@ async function execute(args: ParsedArguments, signal: AbortSignal): Promise<numb
   const words = args.trailing;
   if (words === undefined || words.length === 0)
     return refuseUsage("`exec` wants ` -- ` and a command after the machines", "exec");
-  const jobs = wholeNumber(args, "jobs", DEFAULT_JOBS, 1000);
+  const jobs = machinesAtOnce(args);
   if (typeof jobs === "string") return refuseUsage(jobs, "exec");
   const start = await startOnMachines(args, "exec", args.positionals);
   if (typeof start === "number") return start;

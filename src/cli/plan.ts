@@ -7,27 +7,27 @@ import { type SavedMachine, savedMachine } from "../push/saved-plan/saved-plan.t
 import { surveyMachine } from "../push/survey.ts";
 import type { CommandRun } from "./commands.ts";
 import { EXIT } from "./exit.ts";
+import { refuseUsage } from "./help.ts";
 import { forEachMachine } from "./machines.ts";
 import { checkPlanTarget, writePlanFile } from "./plan-file.ts";
 import { paintOut, printErr, printJson, printOut, refuse } from "./print.ts";
-import { whoAmI } from "./remote.ts";
+import { machinesAtOnce, whoAmI } from "./remote.ts";
 import { diffLines } from "./show-diff.ts";
 import { eventLine, planLines } from "./show-plan.ts";
 import { lookOptions, onConnection, startWithTrees } from "./start.ts";
-
-/** Machines that are asked at once. */
-const JOBS = 8;
 
 export const run: CommandRun = async (args) => {
   const file = args.value("output");
   const target = file === undefined ? undefined : checkPlanTarget(file);
   if (target && !target.ok) return refuse(target.problems);
+  const jobs = machinesAtOnce(args);
+  if (typeof jobs === "string") return refuseUsage(jobs, "plan");
   const start = await startWithTrees(args, "plan", args.positionals);
   if (typeof start === "number") return start;
   const { known, machines, repository } = start.named;
   const plans: object[] = [];
   const saved: SavedMachine[] = [];
-  const code = await forEachMachine(start.built, JOBS, ({ machine, wanted }) => {
+  const code = await forEachMachine(start.built, jobs, ({ machine, wanted }) => {
     const say = (event: Parameters<typeof eventLine>[0]): void => {
       if (!args.flag("quiet")) printErr(`${machine.name}: ${eventLine(event)}`);
     };

@@ -10,11 +10,8 @@ import { pushFleet } from "./fleet/push-fleet.ts";
 import { refuseUsage } from "./help.ts";
 import { readPlanFile, withSavedOptions } from "./plan-file.ts";
 import { refuse } from "./print.ts";
-import { confirmSeconds, wholeNumber } from "./remote.ts";
+import { confirmSeconds, machinesAtOnce, wholeNumber } from "./remote.ts";
 import { startWithTrees } from "./start.ts";
-
-/** Machines that are pushed to at once, unless the command line says otherwise. */
-const DEFAULT_JOBS = 25;
 
 export const run: CommandRun = async (given) => {
   const file = given.value("plan");
@@ -53,7 +50,7 @@ async function push(
 
 /** How many machines at once and in which waves, or a phrase that says what is wrong. Pure. */
 function fleetSettings(args: ParsedArguments): Omit<FleetSettings, "interrupted"> | string {
-  const jobs = wholeNumber(args, "jobs", DEFAULT_JOBS, 1000);
+  const jobs = machinesAtOnce(args);
   if (typeof jobs === "string") return jobs;
   const text = args.value("wave");
   const waves = text === undefined ? undefined : parseWaves(text);

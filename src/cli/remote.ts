@@ -16,6 +16,9 @@ const DEFAULT_TIMEOUT_S = 10;
 /** Seconds until a machine takes an unconfirmed generation back, unless the command line says otherwise. */
 const CONFIRM_SECONDS = 60;
 
+/** Machines that are worked on at once, unless the command line says otherwise. */
+const DEFAULT_JOBS = 25;
+
 /** Generations kept on a machine, unless its machine.ini says otherwise. */
 export const KEEP_GENERATIONS = 10;
 
@@ -51,6 +54,11 @@ export function wholeNumber(
   const number = /^\d{1,9}$/.test(text) ? Number(text) : 0;
   if (number >= 1 && number <= most) return number;
   return `--${name} wants a whole number from 1 to ${most}, not \`${printable(text)}\``;
+}
+
+/** How many machines may be worked on at once, or a phrase that says what is wrong. Pure. */
+export function machinesAtOnce(args: ParsedArguments): number | string {
+  return wholeNumber(args, "jobs", DEFAULT_JOBS, 1000);
 }
 
 /** Seconds that a machine waits for a confirmation, 0: it does not ask for one; or a phrase that says what is wrong. Pure. */

@@ -105,6 +105,7 @@ test("options of commands that reach machines, with values that they don't take"
     ["rollback", "--timeout=\u001b[2J", "--timeout wants a whole number from 1 to 3600, not `\\x1b[2J`"],
     ["watch", "--timeout=3601", "--timeout wants a whole number from 1 to 3600, not `3601`"],
     ["push", "--ssh=putty", "--ssh wants `builtin` or `openssh`, not `putty`"],
+    ["plan", "--jobs=0", "--jobs wants a whole number from 1 to 1000, not `0`"],
     ["push", "--jobs=0", "--jobs wants a whole number from 1 to 1000, not `0`"],
     ["push", "--jobs=", "--jobs wants a whole number from 1 to 1000, not ``"],
     ["push", "--confirm-seconds=0", "--confirm-seconds wants a whole number from 1 to 3600, not `0`"],

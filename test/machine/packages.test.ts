@@ -15,11 +15,12 @@ const theBed = sharedBed();
 const REPOSITORY = `
 set -e
 mkdir -p /srv/apt; cd /srv/apt
-make() { # NAME DEPENDS
+make() { # NAME DEPENDS PROVIDES
   mkdir -p $1/DEBIAN $1/usr/share/$1
   echo "content of $1" >$1/usr/share/$1/file
   { echo "Package: $1"; echo "Version: 1.0"; echo "Architecture: all"; echo "Maintainer: t <t@t>"; echo "Description: test"
-    [ -z "$2" ] || echo "Depends: $2"; } >$1/DEBIAN/control
+    [ -z "$2" ] || echo "Depends: $2"
+    [ -z "$3" ] || echo "Provides: $3"; } >$1/DEBIAN/control
   [ "$1" != lab-broken ] || { printf '#!/bin/sh\\necho the script says no; exit 1\\n' >$1/DEBIAN/postinst; chmod 755 $1/DEBIAN/postinst; }
   dpkg-deb --build --root-owner-group $1 $1.deb >/dev/null
 }
@@ -28,6 +29,7 @@ make lab-library
 make lab-other
 make lab-early
 make lab-needs-tool lab-tool
+make lab-real "" "lab-odd (= 2), lab-virtual"
 make lab-broken
 for f in *.deb; do
   dpkg-deb -f $f; echo "Filename: ./$f"; echo "Size: $(stat -c %s $f)"; echo "SHA256: $(sha256sum $f | cut -d ' ' -f 1)"; echo
@@ -175,4 +177,26 @@ test("a push that only removes packages makes no generation", async () => {
   await lab.expect(0, ["push", "demo", "-q", "--prune-packages"]);
   assert.equal(await installed(), "lab-early");
   assert.equal(await inside(machine, "cat /usr/local/.labctl/generation"), generation);
+});
+
+test("a virtual package is there where any package provides it, and who does is not called unneeded", async () => {
+  const { lab, machine } = await theMachine();
+  layer(lab, ["lab-real"], "virtual\n");
+  await lab.expect(0, ["push", "demo", "-q"]);
+  layer(lab, ["lab-virtual", "lab-odd"], "virtual\n");
+  // The manifest names them, so there is a generation; then nothing.
+  const pushed = await lab.expect(0, ["push", "demo", "--prune-packages"]);
+  assert.doesNotMatch(pushed.stderr, /package|installed|removed/);
+  assert.match((await lab.expect(0, ["push", "demo", "--prune-packages"])).stderr, /nothing to do/);
+  assert.equal(await installed(), "lab-early lab-real");
+  // The control: removed, its configuration files stay, and it provides nothing any more.
+  await inside(machine, "dpkg --remove lab-real >/dev/null");
+  const plan = JSON.parse((await lab.expect(2, ["plan", "demo", "--json", "-q"])).stdout);
+  assert.deepEqual(
+    plan.packages.map((p: { name: string }) => p.name),
+    ["lab-odd", "lab-virtual"],
+  );
+  await lab.expect(0, ["push", "demo", "-q"]);
+  assert.equal(await installed(), "lab-early lab-real");
+  assert.match((await lab.expect(0, ["push", "demo"])).stderr, /nothing to do/);
 });

@@ -175,15 +175,19 @@ probe_drift() { # descriptor of a fresh fingerprint, or empty; 1 to have a hash 
 
 probe_packages() { # descriptor or empty, names
   local fd=$1 name status
-  if [[ -r $STATE/packages ]]; then
-    while read -r status name; do [[ $status != asked ]] || record ours "$name"; done <"$STATE/packages"
-  fi
-  local -A installed=()
+  local -A installed=() providers=()
   shift
   if [[ -n $fd ]]; then
     while read -r name status <&"$fd"; do
       [[ $status == installed ]] && installed[$name]=1
     done
+    probe_provided "$@"
+  fi
+  # A package that stands for a virtual one that is asked for is needed under another name.
+  if [[ -r $STATE/packages ]]; then
+    while read -r status name; do
+      [[ $status != asked || -n ${providers[$name]-} ]] || record ours "$name"
+    done <"$STATE/packages"
   fi
   for name in "$@"; do
     if [[ -z $fd ]]; then
@@ -192,6 +196,26 @@ probe_packages() { # descriptor or empty, names
       record package "$name" "$([[ -n ${installed[$name]-} ]] && echo installed || echo missing)"
     fi
   done
+}
+
+# Of the names that no package has, those that installed packages provide count as INSTALLED, and who does as PROVIDERS.
+probe_provided() { # NAME...
+  local name status provides
+  local -a words
+  local -A wanted=()
+  for name in "$@"; do [[ -n ${installed[$name]-} ]] || wanted[$name]=1; done
+  ((${#wanted[@]} > 0)) || return 0
+  # shellcheck disable=SC2016 # the braces are dpkg-query's
+  while IFS=$'\t' read -r status name provides; do
+    [[ $status == installed && -n $provides ]] || continue
+    # `a, b (= 1)`: of no use as names, versions do no harm among them.
+    IFS=', ' read -r -a words <<<"$provides"
+    for provides in "${words[@]}"; do
+      [[ -n ${wanted[$provides]-} ]] || continue
+      installed[$provides]=1
+      providers[$name]=1
+    done
+  done < <(dpkg-query -W -f '${db:Status-Status}\t${Package}\t${Provides}\n' 2>/dev/null)
 }
 
 # begin_stage SESSION: an empty private folder to rsync into; stages untouched for an hour belong to dead sessions.

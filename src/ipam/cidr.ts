@@ -16,31 +16,40 @@ export interface Cidr {
   readonly length: number;
 }
 
-/** `node:net` takes milliseconds to load, which each build of one edited file would pay for nothing. */
-const isIP = (text: string): number => process.getBuiltinModule("node:net").isIP(text);
-
 const BITS = { 4: 32, 6: 128 } as const;
 
-/** Undefined for anything that is no plain address; zones (`%eth0`) and prefixes are none. Pure. */
+/**
+ * Undefined for anything that is no plain address, as `isIP` of node:net judges it; zones (`%eth0`) and prefixes are none.
+ * Not `isIP` itself: `node:net` takes milliseconds to load. Pure.
+ */
 export function parseAddress(text: string): Address | undefined {
-  const family = text.includes("%") ? 0 : isIP(text);
-  if (family === 4) {
-    const value = text.split(".").reduce((sum, part) => (sum << 8n) | BigInt(part), 0n);
-    return { family: 4, value };
+  const family = text.includes(":") ? 6 : 4;
+  const value = family === 6 ? parseGroups(text) : parseDotted(text);
+  return value === undefined ? undefined : { family, value };
+}
+
+function parseDotted(text: string): bigint | undefined {
+  const parts = text.split(".");
+  if (parts.length !== 4) return undefined;
+  if (!parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) <= 255)) return undefined;
+  return parts.reduce((sum, part) => (sum << 8n) | BigInt(part), 0n);
+}
+
+function parseGroups(text: string): bigint | undefined {
+  let hex = text;
+  if (text.includes(".")) {
+    const at = text.lastIndexOf(":") + 1;
+    const tail = parseDotted(text.slice(at));
+    if (tail === undefined) return undefined;
+    hex = `${text.slice(0, at)}${(tail >> 16n).toString(16)}:${(tail & 0xffffn).toString(16)}`;
   }
-  if (family !== 6) return undefined;
-  const dotted = /^(.*:)(\d+\.\d+\.\d+\.\d+)$/.exec(text);
-  const tail = dotted?.[2] ? parseAddress(dotted[2]) : undefined;
-  const hex =
-    dotted && tail
-      ? `${dotted[1]}${(tail.value >> 16n).toString(16)}:${(tail.value & 0xffffn).toString(16)}`
-      : text;
-  const [left = "", right] = hex.split("::");
-  const before = left === "" ? [] : left.split(":");
-  const after = right === undefined || right === "" ? [] : right.split(":");
-  const zeros = right === undefined ? 0 : 8 - before.length - after.length;
-  const groups = [...before, ...Array<string>(zeros).fill("0"), ...after];
-  return { family: 6, value: groups.reduce((sum, group) => (sum << 16n) | BigInt(`0x${group}`), 0n) };
+  const halves = hex.split("::").map((half) => (half === "" ? [] : half.split(":")));
+  const [before = [], after] = halves;
+  const zeros = 8 - before.length - (after?.length ?? 0);
+  if (halves.length > 2 || (after ? zeros < 1 : zeros !== 0)) return undefined;
+  const groups = [...before, ...Array<string>(zeros).fill("0"), ...(after ?? [])];
+  if (!groups.every((group) => /^[0-9a-f]{1,4}$/i.test(group))) return undefined;
+  return groups.reduce((sum, group) => (sum << 16n) | BigInt(`0x${group}`), 0n);
 }
 
 /** Canonical text; IPv6 by RFC 5952: lower case, the longest run of zero groups shortened, the first of equals. Pure. */

@@ -1,6 +1,7 @@
 /** Address arithmetic against an oracle, Python's `ipaddress`, and tables of texts that must not be read as addresses. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { isIP } from "node:net";
 import test from "node:test";
 import {
   containsCidr,
@@ -31,6 +32,46 @@ for (const text of [
 ]) {
   test(`\`${text}\` is no address`, () => assert.equal(parseAddress(text), undefined));
 }
+const TEXTS = 20_000;
+
+test(`${TEXTS} texts, nearly addresses, are taken or not as node:net takes them (seed ${SEED})`, () => {
+  const random = seededRandom(SEED);
+  const pieces = [
+    "::",
+    ":",
+    ".",
+    "0",
+    "1",
+    "255",
+    "256",
+    "09",
+    "fe80",
+    "F",
+    "12345",
+    "1.2.3.4",
+    "g",
+    " ",
+    "%1",
+    "/8",
+  ];
+  let addresses = 0;
+  for (let i = 0; i < TEXTS; i++) {
+    const separator = random.pick([".", ":", ":"]);
+    const words = Array.from({ length: random.pick([3, 4, 4, 7, 8, 8, 9]) }, () => String(random.below(300)));
+    if (random.chance(0.4)) words[random.below(words.length)] = random.chance(0.7) ? "" : random.pick(pieces);
+    if (random.chance(0.2)) words[words.length - 1] = "1.2.3.4";
+    let text = words.join(separator);
+    if (random.chance(0.3)) {
+      const at = random.below(text.length + 1);
+      text = text.slice(0, at) + random.pick(pieces) + text.slice(at + random.below(2));
+    }
+    const family = text.includes("%") ? 0 : isIP(text);
+    assert.equal(parseAddress(text)?.family ?? 0, family, JSON.stringify(text));
+    if (family !== 0) addresses += 1;
+  }
+  assert.ok(addresses > TEXTS / 10 && addresses < TEXTS / 1.5, `${addresses} were addresses`);
+});
+
 for (const text of [
   "10.0.0.0/33",
   "10.0.0.0/-1",

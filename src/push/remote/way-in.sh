@@ -37,7 +37,8 @@ save_way_in() {
   while IFS= read -r path; do
     [[ ! -e $path && ! -L $path ]] || there+=("$path")
   done <"$WAY_IN/paths"
-  cp -a --parents -t "$WAY_IN/files" -- "${there[@]}" || return 1
+  # From the root: coreutils 9.1 (Debian 12) looks for the parents of absolute paths below the current folder.
+  (cd / && cp -a --parents -t "$WAY_IN/files" -- "${there[@]}") || return 1
   for path in passwd shadow; do grep -E "^(${users// /|}):" "/etc/$path" >"$WAY_IN/$path"; done
   network_lines >"$WAY_IN/network"
   if type -P nft >/dev/null; then

@@ -12,6 +12,7 @@ import type { AbsPath } from "../paths.ts";
 import { makeRunCgroup } from "./cgroup.ts";
 import { type PoolKind, readHostFacts } from "./host-support.ts";
 import type { Image } from "./image.ts";
+import type { ImageSuite } from "./image-recipe.ts";
 import { Machine } from "./machine.ts";
 import { runName } from "./namespace.ts";
 import { cloneRoot, closePool, makePool, type Pool } from "./pool.ts";
@@ -79,7 +80,7 @@ export async function openBed(options: BedOptions): Promise<Result<Bed>> {
     makeKeyPair(folder),
   ]);
   if (!pool.ok) return pool;
-  if (bridge.ok && keys.ok) return success(new Bed(folder, pool.value, cgroup));
+  if (bridge.ok && keys.ok) return success(new Bed(folder, pool.value, cgroup, options.image.suite));
   await closePool(pool.value);
   return failure(...(bridge.ok ? [] : bridge.problems), ...(keys.ok ? [] : keys.problems));
 }
@@ -96,11 +97,13 @@ export class Bed {
   private closed = false;
   private readonly pool: Pool;
   private readonly cgroup: AbsPath;
+  private readonly suite: ImageSuite;
   private readonly machinesByName = new Map<string, Machine>();
   private readonly hostNumbers = new Map<number, string>();
 
   /** Use `openBed`. */
-  constructor(folder: AbsPath, pool: Pool, cgroup: AbsPath) {
+  constructor(folder: AbsPath, pool: Pool, cgroup: AbsPath, suite: ImageSuite) {
+    this.suite = suite;
     this.folder = folder;
     this.pool = pool;
     this.cgroup = cgroup;
@@ -178,6 +181,11 @@ export class Bed {
     writeFileSync(keysFile, `${[bedKey, ...(options.authorizedKeys ?? [])].join("\n")}\n`);
     const networkFile = join(own, "host0.network");
     writeFileSync(networkFile, networkUnit(host));
+    // systemd 252 takes no networks as credentials; before its first boot nothing in the root leads out of it.
+    if (this.suite === "bookworm")
+      writeFileSync(join(root.value, "etc/systemd/network/50-host0.network"), networkUnit(host), {
+        flag: "wx",
+      });
     const machine = new Machine({
       name: options.name,
       address: `${BED_PREFIX}${host}`,

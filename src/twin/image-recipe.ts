@@ -7,7 +7,10 @@ import { createHash } from "node:crypto";
 /** Goes up when this file changes what an image holds; cached images of older recipes are then not used. */
 const RECIPE_VERSION = 3;
 
-export const IMAGE_SUITE = "trixie";
+/** Releases of Debian that machines can be of: the newest, and the oldest that labctl's layers are made for. */
+export type ImageSuite = "bookworm" | "trixie";
+
+export const IMAGE_SUITE: ImageSuite = "trixie";
 
 /** Installed in every image: what a small Debian server has that is reached by ssh and managed by systemd. */
 const BASE_PACKAGES: readonly string[] = [
@@ -70,15 +73,9 @@ export function imagePackages(extra: readonly string[]): string[] {
 }
 
 /** File name stem of the cached image: the same inputs give the same key, in whatever order they are named. Pure. */
-export function imageKey(extra: readonly string[]): string {
-  const inputs = [
-    `recipe ${RECIPE_VERSION}`,
-    IMAGE_SUITE,
-    process.arch,
-    ...imagePackages(extra),
-    finishScript(),
-  ];
-  return `${IMAGE_SUITE}-${createHash("sha256").update(inputs.join("\n")).digest("hex").slice(0, 16)}`;
+export function imageKey(extra: readonly string[], suite: ImageSuite = IMAGE_SUITE): string {
+  const inputs = [`recipe ${RECIPE_VERSION}`, suite, process.arch, ...imagePackages(extra), finishScript()];
+  return `${suite}-${createHash("sha256").update(inputs.join("\n")).digest("hex").slice(0, 16)}`;
 }
 
 /** Shell text that mmdebstrap runs on the host with the unpacked root as `$1`, after all packages. Pure. */

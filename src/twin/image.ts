@@ -12,13 +12,22 @@ import { pipeline } from "node:stream/promises";
 import { failure, type Result, success } from "../diagnostics.ts";
 import { mirrorOf, proxyOptions } from "../images/apt-source.ts";
 import { type AbsPath, cacheFolder } from "../paths.ts";
-import { EXCLUDED_PATHS, finishScript, IMAGE_SUITE, imageKey, imagePackages } from "./image-recipe.ts";
+import {
+  EXCLUDED_PATHS,
+  finishScript,
+  IMAGE_SUITE,
+  type ImageSuite,
+  imageKey,
+  imagePackages,
+} from "./image-recipe.ts";
 import { describeProblem } from "./problems.ts";
 import { runProgram } from "./run-program.ts";
 
 export interface ImageOptions {
   /** Debian packages on top of the base set; empty: only the base set. */
   readonly packages: readonly string[];
+  /** Undefined: `IMAGE_SUITE`. */
+  readonly suite?: ImageSuite;
   /** Undefined: `cacheFolder` of paths.ts. Images lie in its subfolder `images/`. */
   readonly cacheFolder?: AbsPath;
   /** One line per phase, for a person; not called if the image is cached and sound. */
@@ -33,6 +42,7 @@ export interface Image {
   /** A zstd-compressed tar of the whole root, numeric owners, with extended attributes. */
   readonly file: AbsPath;
   readonly key: string;
+  readonly suite: ImageSuite;
   readonly sizeBytes: number;
   /** True if this call built it. */
   readonly built: boolean;
@@ -59,10 +69,11 @@ interface Seal {
  */
 export async function ensureImage(options: ImageOptions): Promise<Result<Image>> {
   const folder = join(options.cacheFolder ?? cacheFolder(process.env, homedir()), "images") as AbsPath;
-  const key = options.key ?? imageKey(options.packages);
+  const suite = options.suite ?? IMAGE_SUITE;
+  const key = options.key ?? imageKey(options.packages, suite);
   const file = join(folder, `${key}.tar.zst`) as AbsPath;
   const cached = await readSound(file);
-  if (cached !== undefined) return success({ file, key, sizeBytes: cached.sizeBytes, built: false });
+  if (cached !== undefined) return success({ file, key, suite, sizeBytes: cached.sizeBytes, built: false });
 
   const onProgress = options.onProgress ?? (() => {});
   await mkdir(folder, { recursive: true });
@@ -70,7 +81,8 @@ export async function ensureImage(options: ImageOptions): Promise<Result<Image>>
   if (!lock.ok) return lock;
   try {
     const builtByAnother = await readSound(file);
-    if (builtByAnother) return success({ file, key, sizeBytes: builtByAnother.sizeBytes, built: false });
+    if (builtByAnother)
+      return success({ file, key, suite, sizeBytes: builtByAnother.sizeBytes, built: false });
     return await build(file, key, options, onProgress);
   } finally {
     await lock.value.release();
@@ -87,7 +99,9 @@ export async function findImage(
   try {
     const seal = JSON.parse(await readFile(sealFile(file), "utf8")) as Partial<Seal>;
     const { size } = await stat(file);
-    return seal.sizeBytes === size ? { file, key, sizeBytes: size, built: false } : undefined;
+    return seal.sizeBytes === size
+      ? { file, key, suite: IMAGE_SUITE, sizeBytes: size, built: false }
+      : undefined;
   } catch {
     return undefined;
   }
@@ -106,7 +120,8 @@ async function build(
   await mkdir(workFolder, { mode: 0o755 });
   try {
     const draft = join(workFolder, "image.tar.zst") as AbsPath;
-    const builder = options.builder ?? runMmdebstrap;
+    const suite = options.suite ?? IMAGE_SUITE;
+    const builder = options.builder ?? mmdebstrapOf(suite);
     const done = await builder(draft, imagePackages(options.packages), workFolder, onProgress);
     if (!done.ok) return done;
     const seal: Seal = { sizeBytes: (await stat(draft)).size, sha256: await sha256Of(draft) };
@@ -114,40 +129,42 @@ async function build(
     const sealDraft = join(workFolder, "seal.json");
     await writeFile(sealDraft, `${JSON.stringify(seal)}\n`);
     await rename(sealDraft, sealFile(file));
-    return success({ file, key, sizeBytes: seal.sizeBytes, built: true });
+    return success({ file, key, suite, sizeBytes: seal.sizeBytes, built: true });
   } finally {
     await rm(workFolder, { recursive: true, force: true });
   }
 }
 
-const runMmdebstrap: ImageBuilder = async (file, packages, workFolder, onProgress) => {
-  const mirror = mirrorOf(process.env);
-  const options = [...proxyOptions(), 'Acquire::Languages "none"'];
-  const lines: string[] = [];
-  onProgress(`building the ${IMAGE_SUITE} image from ${mirror} (about half a minute)`);
-  const argv = [
-    "mmdebstrap",
-    "--variant=apt",
-    "--mode=root",
-    `--include=${packages.join(",")}`,
-    ...options.map((line) => `--aptopt=${line}`),
-    ...EXCLUDED_PATHS.map((path) => `--dpkgopt=path-exclude=${path}`),
-    `--customize-hook=${finishScript()}`,
-    IMAGE_SUITE,
-    file,
-    mirror,
-  ];
-  const end = await runProgram(argv, {
-    env: { ...process.env, TMPDIR: workFolder, LC_ALL: "C.UTF-8", DEBIAN_FRONTEND: "noninteractive" },
-    onStderrLine: (line) => {
-      if (lines.push(line) > 15) lines.shift();
-      if (line.startsWith("I: ")) onProgress(line.slice(3));
-    },
-  });
-  if (end.status === 0) return success(undefined);
-  const lastLines = lines.length > 0 ? lines : [end.stderr.trim() || `ended by ${end.signal}`];
-  return failure(describeProblem({ kind: "image-build-failed", suite: IMAGE_SUITE, mirror, lastLines }));
-};
+const mmdebstrapOf =
+  (suite: ImageSuite): ImageBuilder =>
+  async (file, packages, workFolder, onProgress) => {
+    const mirror = mirrorOf(process.env);
+    const options = [...proxyOptions(), 'Acquire::Languages "none"'];
+    const lines: string[] = [];
+    onProgress(`building the ${suite} image from ${mirror} (about half a minute)`);
+    const argv = [
+      "mmdebstrap",
+      "--variant=apt",
+      "--mode=root",
+      `--include=${packages.join(",")}`,
+      ...options.map((line) => `--aptopt=${line}`),
+      ...EXCLUDED_PATHS.map((path) => `--dpkgopt=path-exclude=${path}`),
+      `--customize-hook=${finishScript()}`,
+      suite,
+      file,
+      mirror,
+    ];
+    const end = await runProgram(argv, {
+      env: { ...process.env, TMPDIR: workFolder, LC_ALL: "C.UTF-8", DEBIAN_FRONTEND: "noninteractive" },
+      onStderrLine: (line) => {
+        if (lines.push(line) > 15) lines.shift();
+        if (line.startsWith("I: ")) onProgress(line.slice(3));
+      },
+    });
+    if (end.status === 0) return success(undefined);
+    const lastLines = lines.length > 0 ? lines : [end.stderr.trim() || `ended by ${end.signal}`];
+    return failure(describeProblem({ kind: "image-build-failed", suite, mirror, lastLines }));
+  };
 
 /** The seal, if the image is there and its bytes are those that were sealed. */
 async function readSound(file: AbsPath): Promise<Seal | undefined> {

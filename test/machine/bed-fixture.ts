@@ -3,13 +3,15 @@
  * Whatever a host lacks fails the test file with a list; nothing is ever skipped.
  */
 
-import { basename } from "node:path";
+import { readdirSync, readFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { after, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { type Diagnostic, formatDiagnostic, type Result } from "../../src/diagnostics.ts";
 import { type Bed, openBed } from "../../src/twin/bed.ts";
 import { checkHost } from "../../src/twin/host-support.ts";
 import { ensureImage, type Image } from "../../src/twin/image.ts";
+import { IMAGE_SUITE, type ImageSuite } from "../../src/twin/image-recipe.ts";
 import type { Machine } from "../../src/twin/machine.ts";
 import { isInNamespaces, runInNamespaces } from "../../src/twin/namespace.ts";
 
@@ -54,8 +56,28 @@ export const EXTRA_PACKAGES: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
+/** What `LABCTL_TEST_SUITE` says; undefined: the newest. Machines of all test files are of that Debian. */
+const ASKED_SUITE = ((asked: string | undefined): ImageSuite | undefined => {
+  if (asked === undefined || asked === "bookworm" || asked === "trixie") return asked;
+  throw new Error(`LABCTL_TEST_SUITE is bookworm or trixie, not ${asked}`);
+})(process.env.LABCTL_TEST_SUITE);
+
+/** All packages that layers name, so that a push of any of them installs nothing. */
+export function layerPackages(): readonly string[] {
+  const layers = join(import.meta.dirname, "../../layers");
+  return readdirSync(layers).flatMap((layer) =>
+    (/^packages = (.*)$/m.exec(readFileSync(join(layers, layer, "layer.ini"), "utf8"))?.[1] ?? "")
+      .split(/,\s*/)
+      .filter(Boolean),
+  );
+}
+
 /** Images besides the machines' own that single test files need, built where there is a network. */
 const OTHER_IMAGES: Readonly<Record<string, () => Promise<unknown>>> = {
+  "bookworm.test.ts": async () => {
+    await testImage(layerPackages(), "bookworm");
+    await (await import("./guest-fixture.ts")).guestImage();
+  },
   "twin-command.test.ts": async () => (await import("./guest-fixture.ts")).guestImage(),
   "vms.test.ts": async () => (await import("./vm-image.ts")).vmImage(),
 };
@@ -64,9 +86,12 @@ const OTHER_IMAGES: Readonly<Record<string, () => Promise<unknown>>> = {
  * The tests' image, with `extra` packages, built on first use; builds only outside the namespaces, where there is a
  * network.
  */
-export async function testImage(extra: readonly string[] = []): Promise<Image> {
+export async function testImage(
+  extra: readonly string[] = [],
+  suite: ImageSuite = ASKED_SUITE ?? IMAGE_SUITE,
+): Promise<Image> {
   const packages = [...TEST_PACKAGES, ...extra];
-  return unwrap(await ensureImage({ packages, onProgress: (line) => console.error(line) }));
+  return unwrap(await ensureImage({ packages, suite, onProgress: (line) => console.error(line) }));
 }
 
 /**
@@ -100,11 +125,11 @@ export async function runPrepared(argv: readonly string[]): Promise<number> {
  * One bed for all tests of a file, opened at the first call, closed after the last test. Machines boot faster in a bed
  * that stands (0.6 s) than in one of their own (1.3 s).
  */
-export function sharedBed(extra: readonly string[] = []): () => Promise<Bed> {
+export function sharedBed(extra: readonly string[] = [], suite?: ImageSuite): () => Promise<Bed> {
   let bed: Promise<Bed> | undefined;
   after(async () => (await bed)?.close());
   return () => {
-    bed ??= testImage(extra).then(async (image) => unwrap(await openBed({ image, keepsPool: true })));
+    bed ??= testImage(extra, suite).then(async (image) => unwrap(await openBed({ image, keepsPool: true })));
     return bed;
   };
 }

@@ -1,4 +1,5 @@
 /** What both kinds of build hand to a machine's build; loads the renderer and the bundler only when a step needs one. */
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Blake3 } from "../hash.ts";
 import type { AbsPath } from "../paths.ts";
@@ -15,10 +16,20 @@ export function buildTools(request: BuildRequest, hashes: SourceHashes, parts: P
   let rendering: Promise<{ readonly renderer: Renderer; readonly templates: TemplateCache }> | undefined;
   const hash = (text: string): string => b3.hash(text);
   let bundling: Promise<Bundler> | undefined;
+  const templates = new Map<string, ReturnType<Tools["template"]>>();
   return {
     b3,
     hashes,
     parts,
+    template: (file) => {
+      let known = templates.get(file);
+      if (!known) {
+        const data = readFileSync(file);
+        known = { text: data.toString("utf8"), hash: b3.hash(data) };
+        templates.set(file, known);
+      }
+      return known;
+    },
     rendering: () => {
       rendering ??= import("./template/render.ts").then(({ renderer }) => {
         const folder = request.templateCache;

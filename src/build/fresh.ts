@@ -100,11 +100,9 @@ function compare(
   const inputs: number[] = [];
   for (let i = 0; i < record.head.inputs; i++) if (differs(record, i, same)) inputs.push(i);
   const inputsAt = clockMs();
-  const seen = new Uint8Array(record.paths.length);
-  const outputs = differingOutputs(request, record, asked, seen, same, MAX_DIFFERENCES - inputs.length);
-  // A name whose folder or other name changed may have become a file of its own.
-  if (outputs.length > 0)
-    outputs.push(...differingOutputs(request, record, asked, seen, same, MAX_DIFFERENCES - inputs.length));
+  const most = MAX_DIFFERENCES - inputs.length;
+  const { found: outputs, seen } = differingOutputs(request, record, asked, same, most);
+  if (outputs.length > 0) outputs.push(...differingTwins(request, record, asked, seen, outputs, same));
   if (inputs.length + outputs.length > MAX_DIFFERENCES) return { kind: "unknown" };
   if (inputs.length + outputs.length > 0)
     return { kind: "differs", differences: { record, recordSignature, inputs, outputs, asked } };
@@ -131,35 +129,78 @@ function compare(
   return { kind: "fresh", result: { machines, stats } };
 }
 
+interface OutputAt {
+  readonly machine: FreshMachine;
+  readonly index: number;
+}
+
 /**
- * Outputs that were not `seen` yet and no longer look as recorded, which then count as seen. One that is a hard link to an
- * output that was seen is left out: which names a folder has for which files, the folder's own time stamps tell.
+ * Outputs that no longer look as recorded, and which were `seen` at all. One that is a hard link to an output that was seen is
+ * left out: which names a folder has for which files, the folder's own time stamps tell.
  */
 function differingOutputs(
   request: BuildRequest,
   record: FreshRecord,
   asked: readonly FreshMachine[],
-  seen: Uint8Array,
   same: LooksAs,
   most: number,
-): { readonly machine: FreshMachine; readonly index: number }[] {
+): { readonly found: OutputAt[]; readonly seen: Uint8Array } {
   const { numbers } = record;
-  const all = seen.includes(1);
-  const found: { machine: FreshMachine; index: number }[] = [];
+  const seen = new Uint8Array(record.paths.length);
+  const found: OutputAt[] = [];
   for (const machine of asked) {
     const { name, from, tree, to } = machine;
     for (let i = from; i < to; i++) {
       if (i === tree) process.chdir(buildLayout(request.root).tree(name));
       const twin = i < tree ? 0 : (numbers[i * NUMBERS_PER_PATH + TWIN] as number);
-      if (seen[i] === 1 || (!all && twin > 0 && seen[twin - 1] === 1)) continue;
+      if (twin > 0 && seen[twin - 1] === 1) continue;
       seen[i] = 1;
       if (differs(record, i, same)) found.push({ machine, index: i });
     }
     process.chdir(request.root);
     if (found.length > most) break;
   }
-  return found;
+  return { found, seen };
 }
+
+/**
+ * The same for outputs that were left out, as far as what was `found` concerns them: where the output that they are links to
+ * differs, or the folder that they lie in, they may have become files of their own.
+ */
+function differingTwins(
+  request: BuildRequest,
+  record: FreshRecord,
+  asked: readonly FreshMachine[],
+  seen: Uint8Array,
+  found: readonly OutputAt[],
+  same: LooksAs,
+): OutputAt[] {
+  const { paths, numbers } = record;
+  const different = new Uint8Array(paths.length);
+  const folders = new Map<FreshMachine, Set<string>>();
+  for (const { machine, index } of found) {
+    different[index] = 1;
+    // What stands there now may be no folder: what was below it counts all the same.
+    const path = index < machine.tree ? "." : (paths[index] as string);
+    folders.set(machine, (folders.get(machine) ?? new Set()).add(path));
+  }
+  const more: OutputAt[] = [];
+  for (const machine of asked) {
+    const changed = folders.get(machine) ?? NONE;
+    process.chdir(buildLayout(request.root).tree(machine.name));
+    for (let i = machine.tree; i < machine.to; i++) {
+      if (seen[i] === 1) continue;
+      const twin = numbers[i * NUMBERS_PER_PATH + TWIN] as number;
+      const concerned =
+        different[twin - 1] === 1 || (changed.size > 0 && changed.has(dirname(paths[i] as string)));
+      if (concerned && differs(record, i, same)) more.push({ machine, index: i });
+    }
+  }
+  process.chdir(request.root);
+  return more;
+}
+
+const NONE: ReadonlySet<string> = new Set();
 
 function differs({ paths, numbers }: FreshRecord, index: number, same: LooksAs): boolean {
   return !same(paths[index] as string, numbers, index * NUMBERS_PER_PATH);

@@ -37,6 +37,8 @@ export interface MachineInput {
 export interface Tools {
   readonly b3: Blake3;
   readonly hashes: SourceHashes;
+  /** A template's text with the hash of its bytes; read once a run, for all machines. Throws what `fs` throws. */
+  readonly template: (file: AbsPath) => { readonly text: string; readonly hash: FileHash };
   /** Loaded only when a step needs it. */
   readonly rendering: () => Promise<{ readonly renderer: Renderer; readonly templates: CompiledTemplates }>;
   /** Keeps what was compiled for the next run. */
@@ -164,9 +166,9 @@ function produceRendering(
   tools: Tools,
   renderer: Renderer,
 ): Produced | Diagnostic | undefined {
-  const template = readFileSync(sourceFile(output).file);
+  const { text, hash: sourceHash } = tools.template(sourceFile(output).file);
   const rendering = renderer.render({
-    template: { text: template.toString("utf8"), file: output.source },
+    template: { text, file: output.source },
     layer: output.layer,
     machine,
     facts,
@@ -179,7 +181,7 @@ function produceRendering(
   return {
     data,
     hash: tools.b3.hash(data),
-    sourceHash: tools.b3.hash(template),
+    sourceHash,
     reads: Object.fromEntries(rendering.reads),
     parts,
   };

@@ -138,7 +138,7 @@ export function outputTree(
         return "missing";
       }
       const signature = signatureOf(stats);
-      if (signature === record.signature) return "clean";
+      if (signature === record.signature || signature === seen.get(path)) return "clean";
       if (record.type === "dir" && !stats.isDirectory()) badFolders.add(path);
       if (!looksLike(at(path), stats, record)) return "edited";
       seen.set(path, signature);

@@ -7,6 +7,7 @@ import {
   BUILT_IN,
   type CompiledTemplates,
   type CompileTemplate,
+  OUT_FUNCTION,
   OUT_HELPER,
   SCOPE_HELPER,
 } from "./compiled.ts";
@@ -35,14 +36,21 @@ export function compiledAtOnce(marking: "plain" | "marking" = "plain"): Compiled
 }
 
 /**
- * The same script without what the runtime has anyway and what no helper here reads, which is half of it, and which would
- * be parsed in every run. Raw quotes and line ends can't stand in a string of the script, so no text is touched. Pure.
+ * The same script without what the runtime has anyway and what no helper here reads, which is two thirds of it, and which
+ * would be parsed in every run. Raw quotes and line ends can't stand in a string of the script, so no text is touched. Pure.
  */
 function shortened(script: string): string {
-  return script
+  const short = script
     .replace(
       /container\.lookupProperty \|\| function\(parent, propertyName\) \{[^}]*\}[^}]*\}/g,
       "container.lookupProperty",
     )
     .replace(/,"loc":\{"start":\{"line":\d+,"column":\d+\},"end":\{"line":\d+,"column":\d+\}\}/g, "");
+  // Values are written by a plain call instead of one through the table of helpers, which takes options that nobody reads.
+  const begin =
+    /\(\(stack1 = lookupProperty\(helpers," out"\)\.call\((?:alias\d+|depth0 != null \? depth0 : \(container\.nullContext \|\| \{\}\)),/g;
+  const end = `,{"name":"${OUT_HELPER}","hash":{},"data":data})) != null ? stack1 : "")`;
+  const called = short.replace(begin, `(${OUT_FUNCTION}(`);
+  const paired = short.match(begin)?.length === short.split(end).length - 1;
+  return paired ? called.replaceAll(end, "))") : short;
 }

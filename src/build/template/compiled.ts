@@ -19,7 +19,7 @@ export interface PartialName {
 }
 
 export interface CompiledTemplate {
-  /** A JavaScript expression: what Handlebars' runtime takes as a template. */
+  /** A JavaScript expression: what Handlebars' runtime takes as a template. It may call `OUT_FUNCTION`. */
   readonly script: string;
   /** Partials named in the text. */
   readonly partials: readonly PartialName[];
@@ -38,6 +38,9 @@ export interface CompiledTemplates {
 /** Names that the rewriting inserts; a template can't write them, because of the leading blank. */
 export const OUT_HELPER = " out";
 export const SCOPE_HELPER = " scope";
+
+/** What `OUT_HELPER` does, as the scripts call it. */
+export const OUT_FUNCTION = "out";
 
 /** Handlebars' own, which take no place. */
 export const BUILT_IN: ReadonlySet<string> = new Set(["if", "unless", "each", "with", "lookup"]);

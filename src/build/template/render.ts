@@ -9,6 +9,7 @@ import { SHARED_FILE } from "../parts.ts";
 import { describe } from "../problems.ts";
 import {
   type CompiledTemplates,
+  OUT_FUNCTION,
   OUT_HELPER,
   type PartialName,
   SCOPE_HELPER,
@@ -16,7 +17,7 @@ import {
 } from "./compiled.ts";
 import { type Helper, HelperFault, helperTable, kindOf } from "./helper-table.ts";
 import { readMarks } from "./line-marks.ts";
-import { MissingName, type ReadLog, type ReadToken, templateScope } from "./scope.ts";
+import { MissingName, type ReadLog, type ReadToken, type Scope, templateScope } from "./scope.ts";
 
 export interface RenderRequest {
   readonly template: TemplateText;
@@ -48,6 +49,12 @@ export interface Renderer {
 /** Finds a partial by its resolved name `layer/name`; undefined if there is none. */
 export type FindPartial = (name: string) => TemplateText | undefined;
 
+interface Compiled {
+  readonly run: Handlebars.TemplateDelegate;
+  readonly partials: readonly PartialName[];
+}
+
+/** The same with all that it can reach. */
 interface Ready {
   readonly run: Handlebars.TemplateDelegate;
   readonly partials: Readonly<Record<string, Handlebars.TemplateDelegate>>;
@@ -64,21 +71,25 @@ export function renderer(
   templates: CompiledTemplates,
   marking: "plain" | "marking" = "plain",
 ): Renderer {
-  const table = helperTable(hash);
+  const helpers = helpersOf(helperTable(hash), findPartial);
   const ready = new Map<string, { readonly text: string; readonly result: Ready | Diagnostic }>();
   const hashText = (text: string): string => hash(text).slice(0, 16);
   // Many templates read the same facts.
   const tokensOf = new WeakMap<object, Map<string, ReadToken>>();
 
-  const readyOne = (
-    t: TemplateText,
-    layer: string,
-  ): { run: Handlebars.TemplateDelegate; partials: readonly PartialName[] } | Diagnostic | undefined => {
+  // Many templates include the same partials.
+  const compiled = new Map<string, Compiled & { readonly text: string }>();
+  const readyOne = (t: TemplateText, layer: string): Compiled | Diagnostic | undefined => {
+    const key = `${layer}\0${t.file}`;
+    const known = compiled.get(key);
+    if (known?.text === t.text) return known;
     const found = templates.find(t, layer);
     if (!found || "code" in found) return found;
     // It is the compiler's own, of this run or from the cache that only this user can write.
-    const spec = new Function(`return ${found.script}`)() as TemplateSpecification;
-    return { run: Handlebars.template(spec), partials: found.partials };
+    const spec = new Function(OUT_FUNCTION, `return ${found.script}`)(helpers.out) as TemplateSpecification;
+    const one = { run: Handlebars.template(spec), partials: found.partials, text: t.text };
+    compiled.set(key, one);
+    return one;
   };
 
   const makeReady = (t: TemplateText, layer: string): Ready | Diagnostic | undefined => {
@@ -120,28 +131,10 @@ export function renderer(
       const tokens = tokensOf.get(request.facts) ?? new Map();
       tokensOf.set(request.facts, tokens);
       const scope = templateScope(request.facts, reads, hashText, tokens);
-      const fail = (place: Place, message: string, help: string): RenderFault =>
-        new RenderFault(
-          describe({ kind: "template-failed", place, message, machine: request.machine, help }),
-        );
       const shared = new Set<string>();
-      const file: Helper = ([path]) => {
-        if (typeof path !== "string") throw new HelperFault(`\`file\` wants a path, not ${kindOf(path)}`);
-        shared.add(SHARED_FILE + path);
-        const found = findPartial(SHARED_FILE + path);
-        if (!found) throw new HelperFault(`there is no file \`${path}\` in the repository`);
-        return found.text;
-      };
+      helpers.serve({ scope, shared, machine: request.machine });
       try {
-        const text = template.run(scope.root, {
-          helpers: {
-            ...wrapHelpers({ ...table, file }, scope.whole, (mark, message) =>
-              fail(placeOf(mark), message, "correct the argument, or the fact that it comes from"),
-            ),
-            ...ownHelpers(scope, fail),
-          },
-          partials: template.partials,
-        });
+        const text = template.run(scope.root, { helpers: helpers.table, partials: template.partials });
         const partials = [...template.partialNames, ...shared].sort();
         const rendering = { ok: true as const, text, reads, partials };
         return marking === "plain" ? rendering : { ...rendering, ...readMarks(text) };
@@ -194,49 +187,56 @@ class RenderFault extends Error {
 type HelperOptions = Handlebars.HelperOptions & {
   lookupProperty(object: object, name: string): unknown;
 };
-type FailAt = (mark: string, message: string) => Error;
 
-/** Adapts plain helpers to Handlebars: unwraps proxies, splits off the options, adds the place to a fault. */
-function wrapHelpers(
-  table: ReturnType<typeof helperTable>,
-  whole: (value: unknown) => unknown,
-  failAt: FailAt,
-): Record<string, Handlebars.HelperDelegate> {
-  return Object.fromEntries(
-    Object.entries(table).map(([name, helper]) => [
-      name,
-      (...args: unknown[]): unknown => {
-        const options = args.pop() as HelperOptions;
-        const mark = String(args.pop());
-        try {
-          return helper(
-            args.map(whole),
-            Object.fromEntries(Object.entries(options.hash).map(([k, v]) => [k, whole(v)])),
-          );
-        } catch (error) {
-          if (!(error instanceof HelperFault)) throw error;
-          throw failAt(mark, error.message);
-        }
-      },
-    ]),
-  );
+/** The rendering that the helpers work for; there is one at a time. */
+interface Served {
+  readonly scope: Scope;
+  /** Collects the files that `file` reads, as names of parts. */
+  readonly shared: Set<string>;
+  readonly machine: string;
 }
 
-function ownHelpers(
-  scope: ReturnType<typeof templateScope>,
-  fail: (place: Place, message: string, help: string) => Error,
-): Record<string, Handlebars.HelperDelegate> {
-  return {
-    [OUT_HELPER]: (value: unknown, mark: string, original: string): string => {
-      if (typeof value === "string") return value;
-      if (typeof value === "number" || typeof value === "boolean") return String(value);
-      const help =
-        value === undefined || value === null
-          ? "give it a value, or ask with {{default …}}"
-          : `write {{json ${original}}}, {{join ${original} ", "}} or {{#each ${original}}}`;
-      throw fail(placeOf(mark), `\`${original}\` is ${kindOf(value)}, which can't be written as text`, help);
-    },
-    [SCOPE_HELPER]: (context: unknown, options: HelperOptions): object => scope.extend(context, options.hash),
+interface RenderHelpers {
+  /** As Handlebars calls them. */
+  readonly table: Record<string, Handlebars.HelperDelegate>;
+  /** Writes a value as text; refuses what can't be written. `mark` is where it stands, `original` how it is called there. */
+  readonly out: (value: unknown, mark: string, original: string) => string;
+  serve(rendering: Served): void;
+}
+
+/** Made once for all renderings: their closures are more than most renderings. */
+function helpersOf(plain: Readonly<Record<string, Helper>>, findPartial: FindPartial): RenderHelpers {
+  let now: Served | undefined;
+  const served = (): Served => {
+    if (!now) throw new Error("a helper ran outside a rendering");
+    return now;
+  };
+  const fail = (mark: string, message: string, help: string): RenderFault => {
+    const { machine } = served();
+    const found = { kind: "template-failed", place: placeOf(mark), message, machine, help } as const;
+    return new RenderFault(describe(found));
+  };
+  const whole = (value: unknown): unknown => served().scope.whole(value);
+  const file: Helper = ([path]) => {
+    if (typeof path !== "string") throw new HelperFault(`\`file\` wants a path, not ${kindOf(path)}`);
+    served().shared.add(SHARED_FILE + path);
+    const found = findPartial(SHARED_FILE + path);
+    if (!found) throw new HelperFault(`there is no file \`${path}\` in the repository`);
+    return found.text;
+  };
+  const out = (value: unknown, mark: string, original: string): string => {
+    if (typeof value === "string") return value;
+    if (typeof value === "number" || typeof value === "boolean") return String(value);
+    const help =
+      value === undefined || value === null
+        ? "give it a value, or ask with {{default …}}"
+        : `write {{json ${original}}}, {{join ${original} ", "}} or {{#each ${original}}}`;
+    throw fail(mark, `\`${original}\` is ${kindOf(value)}, which can't be written as text`, help);
+  };
+  const table: Record<string, Handlebars.HelperDelegate> = {
+    [OUT_HELPER]: out,
+    [SCOPE_HELPER]: (context: unknown, options: HelperOptions): object =>
+      served().scope.extend(context, options.hash),
     lookup: (object: unknown, name: unknown, options: HelperOptions): unknown => {
       const found =
         object !== null &&
@@ -246,8 +246,39 @@ function ownHelpers(
           : undefined;
       if (found !== undefined) return found;
       // The whole object is what the answer depended on when a name is not in it.
-      scope.whole(object);
+      whole(object);
       return undefined;
     },
+  };
+  for (const [name, helper] of Object.entries({ ...plain, file })) {
+    table[name] = adapted(helper, whole, (mark, message) =>
+      fail(mark, message, "correct the argument, or the fact that it comes from"),
+    );
+  }
+  return {
+    table,
+    out,
+    serve: (rendering) => {
+      now = rendering;
+    },
+  };
+}
+
+/** Adapts a plain helper to Handlebars: unwraps proxies, splits off the options, adds the place to a fault. */
+function adapted(
+  helper: Helper,
+  whole: (value: unknown) => unknown,
+  failAt: (mark: string, message: string) => Error,
+): Handlebars.HelperDelegate {
+  return (...args: unknown[]): unknown => {
+    const options = args.pop() as HelperOptions;
+    const mark = String(args.pop());
+    try {
+      const named = Object.entries(options.hash).map(([k, v]) => [k, whole(v)]);
+      return helper(args.map(whole), Object.fromEntries(named));
+    } catch (error) {
+      if (!(error instanceof HelperFault)) throw error;
+      throw failAt(mark, error.message);
+    }
   };
 }

@@ -46,12 +46,18 @@ export function guestIpv6(host: MachineId, guest: MachineId, lease: LeaseEnv): G
  * `taken`. Undefined: none is left. Pure.
  */
 export function smallestFree(block: Cidr, taken: ReadonlySet<string>): string | undefined {
+  return freeAddresses(block, taken, 1)[0];
+}
+
+/** At most so many of those addresses, smallest first. Pure. */
+export function freeAddresses(block: Cidr, taken: ReadonlySet<string>, most: number): string[] {
+  const out: string[] = [];
   const last = (1n << BigInt(32 - block.length)) - 2n;
-  for (let n = 2n; n <= last; n++) {
+  for (let n = 2n; n <= last && out.length < most; n++) {
     const address = hostOf(block, n);
-    if (address && !taken.has(formatAddress(address))) return formatAddress(address);
+    if (address && !taken.has(formatAddress(address))) out.push(formatAddress(address));
   }
-  return undefined;
+  return out;
 }
 
 /** True of an address that `smallestFree` could give of this block. Pure. */

@@ -15,6 +15,7 @@ export interface Phase {
     | "addresses"
     | "nspawn"
     | "prepare"
+    | "qemu"
     | "boot"
     | "answer";
   /** From the request; negative never. */
@@ -52,8 +53,8 @@ export function parseShow(text: string): UnitProperties[] {
 
 /**
  * The phases that took place after `requestUs`, in the order of their beginnings; several run at once. `readyUs` is when
- * the guest said READY, `bornUs` when its first process began: undefined where nobody knows. All on the machine's
- * monotonic clock, in microseconds. Pure.
+ * the guest said READY, `bornUs` when its first process began, a virtual machine's first instruction ran: undefined where
+ * nobody knows. All on the machine's monotonic clock, in microseconds. Pure.
  */
 export function phasesOf(
   units: readonly UnitProperties[],
@@ -72,10 +73,11 @@ export function phasesOf(
     const known = NAMES.find(([prefix]) => id.startsWith(prefix));
     if (known) add(known[1], from, to);
     else if (id.startsWith("vm@")) {
-      // Until QEMU began, and from then on.
+      // Until QEMU began, until it ran the guest, and from then on.
       const main = Number(unit.get("ExecMainStartTimestampMonotonic") ?? 0);
       add("prepare", from, main);
-      add("boot", main, to);
+      if (bornUs !== undefined) add("qemu", main, bornUs);
+      add("boot", bornUs ?? main, to);
     } else if (id.startsWith("container@")) {
       add("nspawn", from, bornUs ?? to);
       if (bornUs !== undefined) add("boot", bornUs, readyUs ?? to);

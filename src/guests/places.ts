@@ -14,8 +14,16 @@ export const DECLARED_GUESTS = "/usr/local/etc/guests";
 export const GUEST_STATE = "/var/lib/local/guests";
 /** A folder and an environment file a guest that runs; the addresses that are taken. */
 export const GUEST_RUN = "/run/local/guests";
+/** A folder a network; in it a link from each address that a guest has to the guest's name. */
+export const CLAIMS = `${GUEST_RUN}/claims`;
 /** What the layer `images` says of each image, as NAME.env. */
 export const IMAGE_STATE = "/var/lib/local/images";
+/** All networks of the machine, as the build wrote them. */
+export const NETWORKS = "/usr/local/etc/network/networks.json";
+/** The addresses of each network that is up, as NAME.env. */
+export const NETWORK_LEASES = "/run/local/ip";
+/** Of each network that is up: its shape, NAME.env; and NAME.hosts/ and NAME.dhcp/, which its dnsmasq watches. */
+export const NETWORK_RUN = "/run/local/bridge";
 
 /** The file of a guest that was made by hand. Pure. */
 export function handMadeFile(name: string): string {

@@ -60,6 +60,8 @@ const TCG_CACHE_MIB = 256;
 export const CONSOLE_BYTES = 65_536;
 /** Name of the serial port on which a guest says that it is ready. */
 export const READY_PORT = "labctl.ready";
+/** QEMU writes here when the guest begins to run, and when it is held (docs/devel/tracing.rst, backend `log`). */
+export const STATES_FILE = "states";
 /** For frames in flight: where the bus is PCI, devices are `…-pci`, on virtio-mmio `…-device`. */
 const BUS = { microvm: "device", q35: "pci" } as const;
 
@@ -83,6 +85,15 @@ export function qemuArguments(
   ];
   return success([
     ...["-name", guest.name, "-uuid", dashed(places.id)],
+    // Says when the first instruction runs, which systemd can't know: a line with the time, once.
+    ...[
+      "-msg",
+      "timestamp=on",
+      "-D",
+      `${places.runFolder}/${STATES_FILE}`,
+      "-trace",
+      "enable=vm_state_notify",
+    ],
     // Nothing that is not named here, neither devices nor what lies in /etc/qemu.
     ...["-nodefaults", "-no-user-config"],
     ...["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],

@@ -22,6 +22,7 @@ import {
 import { removeFork } from "labctl/guests/fork.ts";
 import { hostEffects } from "labctl/guests/fork-effects.ts";
 import { GUEST_KINDS, GUEST_NAME, type Guest } from "labctl/guests/guest.ts";
+import { forgetKits } from "labctl/guests/kit.ts";
 import { guestText, parseGuest } from "labctl/guests/parse-guest.ts";
 import { PHASE_PROPERTIES, phasesOf } from "labctl/guests/phases.ts";
 import {
@@ -31,12 +32,14 @@ import {
   GUEST_RUN,
   GUEST_STATE,
   handMadeFile,
+  NETWORKS,
   readEnv,
 } from "labctl/guests/places.ts";
+import { makeKits } from "labctl/guests/start-kits.ts";
 import { bornUs, lastLines, leaderOf, nowUs, showUnits, systemctl } from "labctl/guests/unit-calls.ts";
+import { firstInstructionUs } from "labctl/guests/vm-states.ts";
 import type { NetworkMode } from "labctl/ipam/wish.ts";
 
-const NETWORKS = "/usr/local/etc/network/networks.json";
 const UNITS = "/etc/systemd/system";
 /** Networks that were started for a guest, and that nobody declared: a file each. */
 const BORROWED = join(GUEST_RUN, "networks");
@@ -96,13 +99,14 @@ function options(): Options {
   return text === "" ? {} : (JSON.parse(text) as Options);
 }
 
-function start({ definition }: Options): object {
+async function start({ definition }: Options): Promise<object> {
   if (definition !== undefined) define(unwrap(parseGuest(JSON.stringify(definition), "the definition")));
   const { guest, declared } = unwrap(findGuest(name));
   const unit = guestUnit(guest);
   if (!declared) writeDropIns(guest);
   const units = unitsOf(guest);
   const wasActive = borrowNetwork(guest);
+  if (!wasActive) await makeKits(guest);
   const requestUs = nowUs();
   const done = systemctl("start", unit);
   const readyUs = nowUs();
@@ -116,7 +120,7 @@ function start({ definition }: Options): object {
     totalMs: Math.round((readyUs - startedUs) / 1000),
     requestMs: Math.round((readyUs - requestUs) / 1000),
     phases: phasesOf(shown, requestUs, {
-      bornUs: leader === undefined ? undefined : bornUs(leader),
+      bornUs: guest.kind === "vm" ? firstInstructionUs(name) : leader === undefined ? undefined : bornUs(leader),
       readyUs: readyAt(shown.find((u) => u.get("Id") === unit)?.get("StatusText")),
     }),
   };
@@ -263,6 +267,7 @@ async function remove(): Promise<object> {
   if (!declared) for (const unit of units) rmSync(join(UNITS, `${unit}.d`), { recursive: true, force: true });
   for (const file of entries(folder)) if (file !== "guest.json") rmSync(join(folder, file), { recursive: true, force: true });
   rmSync(folder, { recursive: true, force: true });
+  forgetKits(name);
   systemctl("reset-failed", ...units);
   giveBackNetwork(guest?.network);
   return { removed: name, declared };
@@ -280,9 +285,10 @@ function giveBackNetwork(network: string | undefined): void {
   if (done.ok) rmSync(join(BORROWED, network), { force: true });
 }
 
-function enable({ guest }: FoundGuest, on: boolean): object {
+async function enable({ guest }: FoundGuest, on: boolean): Promise<object> {
   write(handMadeFile(name), guestText({ ...guest, autostart: on }));
   writeDropIns(guest);
+  if (on) await makeKits({ ...guest, autostart: on });
   if (!on) unlink(guestUnit(guest));
   else {
     const done = systemctl("enable", "--quiet", guestUnit(guest));

@@ -8,52 +8,16 @@
  * of several do that, and a run that is killed leaves the guest with its address or without.
  */
 import { spawnSync } from "node:child_process";
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  renameSync,
-  rmdirSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { type Diagnostic, formatDiagnostic, problem } from "labctl/diagnostics.ts";
-import {
-  dhcpHostText,
-  type GuestAddresses,
-  guestEnvText,
-  guestIdentity,
-  guestIpv6,
-  hostsText,
-  isInBlock,
-  type LeaseEnv,
-  leaseBlock,
-  leasedAddresses,
-  smallestFree,
-} from "labctl/guests/addresses.ts";
-import { containerArguments, linkText, resolverText, TARGET_TEXT, tmpfilesText } from "labctl/guests/container.ts";
+import { type Diagnostic, formatDiagnostic, problem, type Result } from "labctl/diagnostics.ts";
+import { type GuestAddresses, isInBlock, leasedAddresses, smallestFree } from "labctl/guests/addresses.ts";
 import { GUEST_NAME, type Guest } from "labctl/guests/guest.ts";
-import { commandsText, mountCommands, unmountCommands } from "labctl/guests/mounts.ts";
-import { findGuest, GUEST_RUN, GUEST_STATE, readEnv } from "labctl/guests/places.ts";
-import { parseMachineId } from "labctl/ipam/ula.ts";
-import type { NetworkMode } from "labctl/ipam/wish.ts";
+import { guestEnvFile, guestFolder, guestNetFiles, networkFolders } from "labctl/guests/net-files.ts";
+import { hostKey, keepNetKit, type Pool, readAttachment } from "labctl/guests/net-kit.ts";
+import { CLAIMS, findGuest, NETWORK_RUN } from "labctl/guests/places.ts";
 
-const NETWORKS = "/usr/local/etc/network/networks.json";
-const LEASES = "/run/local/ip";
-/** Of each network: NETWORK.hosts/ and NETWORK.dhcp/, which its dnsmasq watches. */
-const NETWORK_RUN = "/run/local/bridge";
 const DHCP_RUN = "/run/local/bridge-dhcp";
-const CLAIMS = join(GUEST_RUN, "claims");
-
-interface Networks {
-  readonly domain: string;
-  readonly networks: Readonly<Record<string, { readonly mode?: NetworkMode; readonly uplink?: string }>>;
-}
 
 class Refusal extends Error {
   readonly problems: readonly Diagnostic[];
@@ -75,73 +39,35 @@ try {
 }
 
 function up(name: string): void {
-  const found = findGuest(name);
-  if (!found.ok) throw new Refusal(...found.problems);
-  const { guest } = found.value;
-  const host = parseMachineId(readFileSync("/etc/machine-id", "utf8"));
-  if (!host) throw new Refusal(problem("guest-net", "/etc/machine-id holds no machine-id"));
-  const identity = guestIdentity(host, name);
-  const addresses: GuestAddresses = { ...identity, ...(guest.network === undefined ? {} : attach(guest, guest.network)) };
+  const { guest } = unwrap(findGuest(name));
+  const { known, pool } = unwrap(readAttachment(guest));
+  // First to come and last to go: without it, nothing of the guest is here.
+  mkdirSync(guestFolder(name), { recursive: true });
+  const ipv4 = pool && claim(name, pool);
+  const addresses: GuestAddresses = { ...known, ...(ipv4 ? { ipv4 } : {}) };
   // What it had in another network, or under another definition.
   release(name, addresses);
+  if (known.fullName !== undefined)
+    for (const folder of networkFolders(known.network ?? "")) mkdirSync(folder, { recursive: true });
+  for (const { file, mode, text } of guestNetFiles(guest, addresses, hostKey(name))) write(file, text, Number.parseInt(mode, 8));
+  keep(guest);
+}
 
-  const folder = join(GUEST_RUN, name);
-  mkdirSync(folder, { recursive: true });
-  const inFolder = (file: string): string => join(folder, file);
-  const files = {
-    root: join(GUEST_STATE, name, "root"),
-    link: inFolder("host0.network"),
-    target: inFolder("multi-user.conf"),
-    tmpfiles: inFolder("tmpfiles"),
-    mount: (index: number) => inFolder(`mount-${index}`),
-  };
-  write(files.link, linkText(addresses));
-  write(files.target, TARGET_TEXT);
-  write(files.tmpfiles, tmpfilesText(guest, hostKey(name)), 0o600);
-  const resolver = resolverText(addresses);
-  if (resolver !== undefined) write(inFolder("resolv.conf"), resolver);
-  if (guest.kind === "container")
-    write(inFolder("net.arguments"), containerArguments(guest, addresses, files).map((arg) => `${arg}\0`).join(""));
-  write(inFolder("mounts"), commandsText(mountCommands(guest, files.mount)));
-  write(inFolder("unmounts"), commandsText(unmountCommands(guest)));
-  for (const [kind, text] of hostFiles(addresses)) {
-    const file = hostFile(addresses.network ?? "", kind, name);
-    mkdirSync(dirname(file), { recursive: true });
-    write(file, text);
-  }
-  write(envFile(name), guestEnvText(addresses));
-
-  function attach(guest: Guest, network: string): Partial<GuestAddresses> {
-    const { domain, networks } = readNetworks();
-    const { mode = "nat", uplink } = (Object.hasOwn(networks, network) ? networks[network] : undefined) ?? {};
-    const link = { network, mode, ...(uplink === undefined ? {} : { uplink }) };
-    if (mode !== "nat" && mode !== "routed") return link;
-    const lease = readEnv(join(LEASES, `${network}.env`));
-    if (!lease)
-      throw new Refusal(
-        problem("guest-net", `network \`${network}\` has no lease, though ip@${network}.service is up`, {
-          help: `\`systemctl restart ip@${network}.service\``,
-        }),
-      );
-    const ipv6 = host && guestIpv6(host, identity.id, lease);
-    const ipv4 = claim(guest.name, network, lease);
-    return {
-      ...link,
-      fullName: `${guest.name}.${network}.${domain}`,
-      ...(ipv4 ? { ipv4 } : {}),
-      ...(ipv6 ? { ipv6 } : {}),
-    };
+/** For the next start, which is as good without. */
+function keep(guest: Guest): void {
+  try {
+    keepNetKit(guest);
+  } catch (error) {
+    process.stderr.write(`warning[guest-kit] the next start of guest \`${guest.name}\` takes longer: ${(error as Error).message}\n`);
   }
 }
 
 /** Takes an address of the network's block, or keeps the one that the guest has in it. */
-function claim(name: string, network: string, lease: LeaseEnv): GuestAddresses["ipv4"] {
-  const block = leaseBlock(lease);
-  const gateway = lease.get("IP4_ADDRESS");
-  if (!block || gateway === undefined) return undefined;
+function claim(name: string, { network, block, gateway, prefix }: Pool): NonNullable<GuestAddresses["ipv4"]> {
   const folder = join(CLAIMS, network);
-  mkdirSync(folder, { recursive: true });
   for (let swept = false; ; ) {
+    // The last one that another guest gave back took the folder with it.
+    mkdirSync(folder, { recursive: true });
     const holders = claims(network);
     const own = [...holders].find(([address, holder]) => holder === name && isInBlock(block, address))?.[0];
     if (own !== undefined) return { address: own, length: block.length, gateway };
@@ -161,7 +87,7 @@ function claim(name: string, network: string, lease: LeaseEnv): GuestAddresses["
     throw new Refusal(
       problem("guest-addresses", `network \`${network}\` has no free IPv4 address for guest \`${name}\``, {
         notes: [
-          `its ${lease.get("IP4_PREFIX")} has ${size} addresses: one is the machine's, ${holders.size} are of guests, ${dynamic.length} were given by DHCP`,
+          `its ${prefix} has ${size} addresses: one is the machine's, ${holders.size} are of guests, ${dynamic.length} were given by DHCP`,
         ],
         help: "stop another guest, or give the network a larger block in machine.ini",
       }),
@@ -175,7 +101,8 @@ function tryLink(target: string, file: string): boolean {
     symlinkSync(target, file);
     return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    // Or its folder has gone meanwhile.
+    if (["EEXIST", "ENOENT"].includes((error as NodeJS.ErrnoException).code ?? "")) return false;
     throw error;
   }
 }
@@ -209,8 +136,8 @@ function sweep(network: string, holders: ReadonlyMap<string, string>): boolean {
 function down(name: string): void {
   if (!GUEST_NAME.test(name)) return;
   release(name, undefined);
-  rmSync(envFile(name), { force: true });
-  rmSync(join(GUEST_RUN, name), { recursive: true, force: true });
+  rmSync(guestEnvFile(name), { force: true });
+  rmSync(guestFolder(name), { recursive: true, force: true });
 }
 
 /** Gives back what the guest holds in any network but for what `kept` has. */
@@ -243,42 +170,6 @@ function signalDnsmasq(network: string): void {
   }
 }
 
-function hostFiles(a: GuestAddresses): [kind: string, text: string][] {
-  return [
-    ["hosts", hostsText(a)] as [string, string],
-    ["dhcp", dhcpHostText(a)] as [string, string],
-  ].filter(([, text]) => text !== "");
-}
-
-function hostFile(network: string, kind: string, name: string): string {
-  return join(NETWORK_RUN, `${network}.${kind}`, name);
-}
-
-/** Its own for as long as the guest is there, so that who knows it is not warned. */
-function hostKey(name: string): { privateKey: string; publicKey: string } | undefined {
-  const file = join(GUEST_STATE, name, "ssh_host_ed25519_key");
-  if (!existsSync(`${file}.pub`)) {
-    mkdirSync(dirname(file), { recursive: true });
-    rmSync(file, { force: true });
-    const args = ["-q", "-t", "ed25519", "-N", "", "-C", `root@${name}`, "-f", file];
-    // A guest without sshd needs none.
-    if (spawnSync("ssh-keygen", args).status !== 0) return undefined;
-  }
-  return { privateKey: readFileSync(file, "utf8"), publicKey: readFileSync(`${file}.pub`, "utf8") };
-}
-
-function readNetworks(): Networks {
-  try {
-    return JSON.parse(readFileSync(NETWORKS, "utf8")) as Networks;
-  } catch (error) {
-    throw new Refusal(
-      problem("guest-net", `${NETWORKS} can't be read: ${(error as Error).message}`, {
-        help: "push the layer `network` again",
-      }),
-    );
-  }
-}
-
 function entries(folder: string): string[] {
   return existsSync(folder) ? readdirSync(folder) : [];
 }
@@ -295,14 +186,15 @@ function textOf(file: string): string {
   return existsSync(file) ? readFileSync(file, "utf8") : "";
 }
 
-function envFile(name: string): string {
-  return join(GUEST_RUN, `${name}.env`);
-}
-
 /** Whole or not at all; dnsmasq passes over names that begin with a dot. */
 function write(file: string, text: string, mode = 0o644): void {
   const draft = join(dirname(file), `.${basename(file)}.draft`);
   writeFileSync(draft, text, { mode });
   chmodSync(draft, mode);
   renameSync(draft, file);
+}
+
+function unwrap<T>(result: Result<T>): T {
+  if (!result.ok) throw new Refusal(...result.problems);
+  return result.value;
 }

@@ -52,8 +52,6 @@ async function awaitReady(name: string): Promise<void> {
   const deadline = performance.timeOrigin + patience(readySeconds);
   const folder = join(RUN, name);
   const qmp = await connectWhenThere(join(folder, "qmp"), deadline);
-  // What runs now has run for some milliseconds; whoever measures reads this file.
-  if (qmp) writeFileSync(join(folder, "running"), `${Math.round(performance.timeOrigin + performance.now())}\n`);
   let isReady = false;
   let isOver = qmp === undefined;
   void qmp?.ended.then(() => {

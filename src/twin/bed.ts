@@ -10,6 +10,7 @@ import { dirname, join } from "node:path";
 import { failure, type Result, success } from "../diagnostics.ts";
 import type { AbsPath } from "../paths.ts";
 import { makeRunCgroup } from "./cgroup.ts";
+import { copyDevices } from "./devices.ts";
 import { type PoolKind, readHostFacts } from "./host-support.ts";
 import type { Image } from "./image.ts";
 import type { ImageSuite } from "./image-recipe.ts";
@@ -47,6 +48,8 @@ export interface BootOptions {
   readonly authorizedKeys?: readonly string[];
   /** Added to systemd-nspawn's command line. Undefined: none. */
   readonly nspawnArguments?: readonly string[];
+  /** Devices of this host that the machine gets nodes of, where the host has them. Undefined: none. */
+  readonly devices?: readonly AbsPath[];
   /** For READY and a first ssh banner. Undefined: 60 s. */
   readonly timeoutMs?: number;
   /** The machine-id, 32 hex digits. Undefined: a random one. */
@@ -186,6 +189,8 @@ export class Bed {
       writeFileSync(join(root.value, "etc/systemd/network/50-host0.network"), networkUnit(host), {
         flag: "wx",
       });
+    const devices = await copyDevices(join(own, "devices") as AbsPath, options.devices ?? []);
+    if (!devices.ok) return devices;
     const machine = new Machine({
       name: options.name,
       address: `${BED_PREFIX}${host}`,
@@ -202,6 +207,7 @@ export class Bed {
         `--network-bridge=${BRIDGE}`,
         `--load-credential=ssh.authorized_keys.root:${keysFile}`,
         `--load-credential=network.network.50-host0:${networkFile}`,
+        ...devices.value,
         ...(options.nspawnArguments ?? []),
       ],
     });

@@ -5,7 +5,16 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cpSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
@@ -69,6 +78,23 @@ test("a host that can't boot machines is told what to install, and arguments tha
   assert.equal((await twin(["nobody"])).code, 1);
 });
 
+/** Owners and modes of this host's devices that a twin has, too. */
+const hostDevices = (): string[] =>
+  ["/dev/net/tun", "/dev/fuse", "/dev/kvm", "/dev/loop-control"].filter(existsSync).map((path) => {
+    const { uid, gid, mode } = statSync(path);
+    return `${path} ${uid} ${gid} ${mode.toString(8)}`;
+  });
+const devicesBefore = hostDevices();
+
+test("a twin's own udev gives its devices owners and modes, and this host's keep theirs", async () => {
+  const change =
+    "chmod 0604 /dev/net/tun; chown 7:8 /dev/net/tun; stat -c '%a %u %g' /dev/net/tun; exec 3<>/dev/net/tun";
+  const answer = await twin(["demo", ...PACKAGES, "--", "bash", "-c", change]);
+  assert.equal(answer.code, 0, answer.stderr);
+  assert.match(answer.stdout, /^604 7 8$/m);
+  assert.deepEqual(hostDevices(), devicesBefore);
+});
+
 test("every example machine is well in its twin, which runs the generation that was built", async () => {
   const { run, read } = await theLab();
   // Not attic: its packages would take an image of their own. `labctl twin attic --check` says that it is well.
@@ -87,6 +113,7 @@ test("every example machine is well in its twin, which runs the generation that 
     console.error(`${machine}: disk ${disk}, tree ${tree}, boot ${boot} ms`);
   }
   assert.ok(read("lab.ini"));
+  assert.deepEqual(hostDevices(), devicesBefore);
 });
 
 test("a check that fails, a unit that fails and a unit without its disk are each told apart; exit 1", async () => {

@@ -3,8 +3,9 @@
  * works, runs what was asked for, throws it away. The tree was built before; nothing here reaches a network.
  */
 import { spawn } from "node:child_process";
-import { existsSync, renameSync, writeFileSync } from "node:fs";
+import { renameSync, writeFileSync } from "node:fs";
 import { type Result, success } from "../../diagnostics.ts";
+import type { AbsPath } from "../../paths.ts";
 import { type Bed, openBed } from "../../twin/bed.ts";
 import type { Machine } from "../../twin/machine.ts";
 import { checkMachine, type MachineState } from "../../twin/machine-checks.ts";
@@ -19,7 +20,7 @@ import { ownKeyring } from "../prompts.ts";
 import { type Handover, KEPT_FILE, type Kept } from "./handover.ts";
 
 /** What guests of a twin need of its host, as far as this one has it. */
-const DEVICES: readonly string[] = ["/dev/net/tun", "/dev/fuse", "/dev/kvm", "/dev/loop-control"];
+const DEVICES = ["/dev/net/tun", "/dev/fuse", "/dev/kvm", "/dev/loop-control"].map((path) => path as AbsPath);
 
 interface Twin {
   readonly bed: Bed;
@@ -82,10 +83,8 @@ async function bootTwin(
     machineId,
     // A firewall may rightly keep everyone out whom the real network does not have.
     waitsForSsh: args.flag("keep"),
-    nspawnArguments: [
-      ...DEVICES.filter(existsSync).map((path) => `--bind=${path}`),
-      ...args.list("bind").map((text) => `--bind-ro=${text}`),
-    ],
+    devices: DEVICES,
+    nspawnArguments: args.list("bind").map((text) => `--bind-ro=${text}`),
     prepare: async (root) => {
       const startedAt = Date.now();
       placed = await placeTree(root, {

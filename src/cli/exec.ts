@@ -39,6 +39,8 @@ async function execute(args: ParsedArguments, signal: AbortSignal): Promise<numb
   const { machines } = start.named;
   if (args.flag("dry-run")) {
     for (const m of machines) printErr(`${m.name}: would run ${commandLine(words)}`);
+    if (args.flag("json"))
+      printJson({ machines: machines.map((m) => ({ machine: m.name, dryRun: true, command: words })) });
     return EXIT.done;
   }
   const all = new Map<Machine, Ran>();

@@ -1,11 +1,12 @@
 /** Help and usage errors, laid out by commander from the table of commands. Loaded only when it is shown. */
 import { writeSync } from "node:fs";
 import { Command, Option } from "commander";
-import { printable } from "../diagnostics.ts";
+import { formatDiagnostic, problem } from "../diagnostics.ts";
 import { suggestion } from "../suggestion.ts";
 import { GLOBAL_OPTIONS, type OptionSpec } from "./command-options.ts";
 import { COMMANDS, type CommandSpec } from "./commands.ts";
 import { EXIT } from "./exit.ts";
+import { tell } from "./told.ts";
 
 /** On 80 columns a wider one leaves less room beside it than commander wraps text to. */
 const WIDEST_TERM = 31;
@@ -34,7 +35,9 @@ export function refuseUsage(message: string, name: string): number {
         name,
         COMMANDS.map((c) => c.name),
       );
-  writeSync(2, `error[usage] ${printable(message)}\n  help: ${help}\n`);
+  const refused = problem("usage", message, { help });
+  tell([refused]);
+  writeSync(2, `${formatDiagnostic(refused)}\n`);
   return EXIT.usage;
 }
 

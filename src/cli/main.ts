@@ -4,10 +4,12 @@
  */
 import { writeSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { type Diagnostic, formatDiagnostic, problem } from "../diagnostics.ts";
 import { keepCompiledCode } from "./code-cache.ts";
 import { GLOBAL_OPTIONS, type OptionSpec } from "./command-options.ts";
 import { COMMANDS, type CommandSpec, type ParsedArguments } from "./commands.ts";
 import { EXIT } from "./exit.ts";
+import { tell } from "./told.ts";
 
 /** Filled in when the program is bundled. */
 declare const LABCTL_VERSION: string;
@@ -38,6 +40,14 @@ export async function main(argv: readonly string[]): Promise<number> {
     );
   }
   const parsed = parse(command, [...before, ...rest]);
+  const code = await runCommand(command, parsed);
+  if (typeof parsed === "string" ? asksForJson(command, rest) : parsed.flag("json"))
+    (await import("./print.ts")).printErrorsJson();
+  return code;
+}
+
+/** `parsed` as `parse` answers it. */
+async function runCommand(command: CommandSpec, parsed: ParsedArguments | string): Promise<number> {
   if (typeof parsed === "string") {
     const { refuseUsage } = await import("./help.ts");
     return refuseUsage(parsed, command.name);
@@ -52,19 +62,28 @@ export async function main(argv: readonly string[]): Promise<number> {
     return await run(parsed);
   } catch (error) {
     const e = error as NodeJS.ErrnoException;
-    const refused = parsed.flag("debug") ? undefined : refusedBySystem(e);
-    if (refused) {
-      writeSync(2, refused);
-      return EXIT.failed;
-    }
+    const refused = (parsed.flag("debug") ? undefined : refusedBySystem(e)) ?? crash(e);
+    tell([refused]);
     // Expected failures are values; whatever else is thrown up to here is a bug.
-    const shown = parsed.flag("debug") ? (e.stack ?? e.message) : e.message;
-    writeSync(
-      2,
-      `error[internal] ${shown}\n  help: this is a fault in labctl ${VERSION}; report it with the output of the same command and --debug\n`,
-    );
+    const stack = parsed.flag("debug") && e.stack !== undefined ? `${e.stack}\n` : "";
+    writeSync(2, `${formatDiagnostic(refused)}\n${stack}`);
     return EXIT.failed;
   }
+}
+
+function crash(e: Error): Diagnostic {
+  return problem("internal", e.message, {
+    help: `this is a fault in labctl ${VERSION}; report it with the output of the same command and --debug`,
+  });
+}
+
+/** Whether wrong arguments asked for a document. Pure. */
+function asksForJson(command: CommandSpec, rest: readonly string[]): boolean {
+  const end = rest.indexOf("--");
+  return (
+    command.options.some((o) => o.name === "json") &&
+    rest.slice(0, end < 0 ? undefined : end).includes("--json")
+  );
 }
 
 const SYSTEM_HELP: Readonly<Record<string, string>> = {
@@ -77,15 +96,15 @@ const SYSTEM_HELP: Readonly<Record<string, string>> = {
   EMFILE: "raise the limit of open files (`ulimit -n`), then run this again",
 };
 
-/** The message for a file operation that the system refused: no fault in labctl. Undefined: it is something else. Pure. */
-function refusedBySystem(e: NodeJS.ErrnoException): string | undefined {
+/** What to say of a file operation that the system refused: no fault in labctl. Undefined: it is something else. Pure. */
+function refusedBySystem(e: NodeJS.ErrnoException): Diagnostic | undefined {
   const gone = e.syscall === "uv_cwd";
   const help = gone ? "go into a folder that exists" : SYSTEM_HELP[e.code ?? ""];
   if (help === undefined || e.syscall === undefined) return undefined;
   const what = gone
     ? "the working folder no longer exists"
     : `can't ${e.syscall}${e.path === undefined ? "" : ` ${JSON.stringify(e.path)}`}: ${e.code}`;
-  return `error[system] ${what}\n  help: ${help}\n`;
+  return problem("system", what, { help });
 }
 
 /** The arguments, or a phrase that says what is wrong with them. Pure. */

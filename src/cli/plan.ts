@@ -1,10 +1,12 @@
 /** `labctl plan`: what a push would do, and why, from the machine's real state. Exit 0: nothing, 2: changes, 1: error. */
+import type { Diagnostic } from "../diagnostics.ts";
 import { compareBytes } from "../paths.ts";
 import { diffJson } from "../push/diff/file-diff.ts";
 import { diffBuilt } from "../push/diff/live-contents.ts";
 import { isEmpty, planJson } from "../push/plan.ts";
 import { type SavedMachine, savedMachine } from "../push/saved-plan/saved-plan.ts";
 import { surveyMachine } from "../push/survey.ts";
+import type { Transport } from "../push/transport.ts";
 import type { CommandRun } from "./commands.ts";
 import { EXIT } from "./exit.ts";
 import { refuseUsage } from "./help.ts";
@@ -25,30 +27,43 @@ export const run: CommandRun = async (args) => {
   const start = await startWithTrees(args, "plan", args.positionals);
   if (typeof start === "number") return start;
   const { known, machines, repository } = start.named;
-  const plans: object[] = [];
+  const plans = new Map<string, object>();
   const saved: SavedMachine[] = [];
   const code = await forEachMachine(start.built, jobs, ({ machine, wanted }) => {
     const say = (event: Parameters<typeof eventLine>[0]): void => {
       if (!args.flag("quiet")) printErr(`${machine.name}: ${eventLine(event)}`);
     };
-    return onConnection(machine, start.options, say, async (transport) => {
+    const refused = (problems: readonly Diagnostic[]): void => {
+      plans.set(machine.name, { machine: machine.name, problems });
+    };
+    const look = async (transport: Transport): Promise<number> => {
       const options = { ...lookOptions(args), repository, fingerprint: file !== undefined };
       const survey = await surveyMachine(transport, machine.name, wanted, known, () => {}, options);
-      if (!survey.ok) return refuse(survey.problems);
+      if (!survey.ok) {
+        refused(survey.problems);
+        return refuse(survey.problems);
+      }
       const { plan } = survey.value;
       saved.push(savedMachine(plan, survey.value.probe));
       const diffs = args.flag("diff")
         ? await diffBuilt(transport, machine.name, survey.value, wanted)
         : undefined;
-      if (diffs && !diffs.ok) return refuse(diffs.problems);
-      plans.push({ ...planJson(plan), ...(diffs ? { diffs: diffs.value.map(diffJson) } : {}) });
+      if (diffs && !diffs.ok) {
+        refused(diffs.problems);
+        return refuse(diffs.problems);
+      }
+      plans.set(machine.name, { ...planJson(plan), ...(diffs ? { diffs: diffs.value.map(diffJson) } : {}) });
       const lines = [...planLines(plan, paintOut), ...(diffs ? diffLines(diffs.value, paintOut) : [])];
       if (!args.flag("json")) printOut(lines.join("\n"));
       return isEmpty(plan) ? EXIT.done : EXIT.changes;
-    });
+    };
+    return onConnection(machine, start.options, say, look, refused);
   });
-  // One machine, one document; several, one list.
-  if (args.flag("json")) printJson(machines.length === 1 ? (plans[0] ?? null) : plans);
+  // One machine, one document; several, one list in their order.
+  if (args.flag("json")) {
+    const all = machines.flatMap((m) => plans.get(m.name) ?? []);
+    printJson(machines.length === 1 ? (all[0] ?? {}) : all);
+  }
   if (file === undefined) return code;
   // A plan that lacks a machine would be taken for whole.
   if (saved.length < start.built.length) {

@@ -2,6 +2,7 @@
 import { fstatSync, writeSync } from "node:fs";
 import { type Diagnostic, formatDiagnostic, printable } from "../diagnostics.ts";
 import { EXIT } from "./exit.ts";
+import { tell, told } from "./told.ts";
 
 /** Writes a line to stdout. */
 export function printOut(text: string): void {
@@ -43,14 +44,28 @@ export function printBytes(data: Uint8Array): void {
   writeAll(1, data);
 }
 
-/** Prints one JSON document to stdout. Control characters that JSON leaves as they are would steer a terminal. */
-export function printJson(value: unknown): void {
+/**
+ * Prints one JSON document to stdout; an object without `problems` of its own gets those that were told, if any were.
+ * Control characters that JSON leaves as they are would steer a terminal.
+ */
+export function printJson(value: object): void {
+  const { errors } = told();
+  const isWhole = errors.length === 0 || Array.isArray(value) || "problems" in value;
   const escaped = (c: string): string => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  writeAll(1, `${JSON.stringify(value).replace(/[\u007f-\u009f]/g, escaped)}\n`);
+  const text = JSON.stringify(isWhole ? value : { ...value, problems: errors });
+  told().documents += 1;
+  writeAll(1, `${text.replace(/[\u007f-\u009f]/g, escaped)}\n`);
+}
+
+/** With `--json`, after all else: what went wrong, if nothing was printed that could have it. */
+export function printErrorsJson(): void {
+  const { documents, errors } = told();
+  if (documents === 0 && errors.length > 0) printJson({ problems: errors });
 }
 
 /** Prints problems or warnings to stderr, one after another. */
 export function printDiagnostics(list: readonly Diagnostic[]): void {
+  tell(list);
   for (const d of list) {
     const text = formatDiagnostic(d);
     const head = /^(error|warning)\[[^\]]*\]/.exec(text)?.[0] ?? "";

@@ -118,17 +118,15 @@ test("options of commands that reach machines, with values that they don't take"
 });
 
 test("--watch with an option that contradicts it", () => {
-  for (const other of ["dry-run", "json"]) {
-    refuses(
-      { ...oneMachine("base") },
-      [
-        `error[usage] --watch and --${other} contradict each other`,
-        "  help: usage: labctl build [machine…]; `labctl build --help` lists the options",
-      ].join("\n"),
-      ["build", "--watch", `--${other}`],
-      64,
-    );
-  }
+  refuses(
+    { ...oneMachine("base") },
+    [
+      "error[usage] --watch and --dry-run contradict each other",
+      "  help: usage: labctl build [machine…]; `labctl build --help` lists the options",
+    ].join("\n"),
+    ["build", "--watch", "--dry-run"],
+    64,
+  );
 });
 
 test("a path outside of /usr/local is none that `why` knows", () => {

@@ -10,6 +10,7 @@ import test from "node:test";
 import { guestMac, parseMachineId } from "../../src/ipam/ula.ts";
 import type { Machine } from "../../src/twin/machine.ts";
 import { isInNamespaces } from "../../src/twin/namespace.ts";
+import { seededRandom } from "../seeded-random.ts";
 import { enterNamespaces, sharedBed } from "./bed-fixture.ts";
 import { guestImage, guestMachine } from "./guest-fixture.ts";
 import { inside, type Lab } from "./push-fixture.ts";
@@ -23,6 +24,8 @@ const theBed = sharedBed();
 /** Random moments at which something is killed; `LABCTL_KILLS=40` for a long run. */
 const KILLS = Number(process.env.LABCTL_KILLS ?? 3);
 const AT_ONCE = 20;
+/** How many of those are whole systems; more than the host's limit allows fail. Default: as many as it allows. */
+const SYSTEMS = process.env.LABCTL_SYSTEMS;
 /** inotify instances of one guest's systemd and networkd, and what all else on the host may have of root's. */
 const WATCHES_PER_GUEST = 7;
 const OTHER_WATCHES = 90;
@@ -53,6 +56,8 @@ mounts = nfs files.lan:/srv /srv/far
 image = debian
 mounts = iscsi files.lan/iqn.2026-11.lan.files:one /srv/far
 `;
+
+const SEED = Number(process.env.LABCTL_SEED ?? 20261121);
 
 let prepared: Promise<{ lab: Lab; machine: Machine }> | undefined;
 
@@ -322,12 +327,19 @@ test("a network without a free address refuses the guest, and counts who has the
   assert.equal(await traces(machine), before);
 });
 
-test(`${AT_ONCE} guests that are started at once all come up, each with an address of its own`, async (t) => {
-  const { machine } = await theMachine();
-  // A machine's layer raises the limit; a machine of the bed can't raise the host's, so some guests are no whole systems.
+/** A machine's layer raises the limit; a machine of the bed can't raise the host's, so some guests are no whole systems. */
+function wholeSystems(): number {
   const limit = Number(readFileSync("/proc/sys/fs/inotify/max_user_instances", "utf8"));
-  const systems = Math.max(1, Math.min(AT_ONCE, Math.floor((limit - OTHER_WATCHES) / WATCHES_PER_GUEST)));
-  await inside(
+  const systems = Number(SYSTEMS ?? Math.floor((limit - OTHER_WATCHES) / WATCHES_PER_GUEST));
+  return Math.max(1, Math.min(AT_ONCE, systems));
+}
+
+const MANY: readonly string[] = Array.from({ length: AT_ONCE }, (_, i) => `n${i}`);
+const PROGRAM = "node /usr/local/libexec/guests/guest.mjs";
+
+/** An image `sleep`, with the tree of `debian`, that is no system: it only sleeps. */
+const withSleepers = (machine: Machine): Promise<string> =>
+  inside(
     machine,
     `mkdir -p /etc/systemd/system/image@sleep.service.d
      printf '[Service]\\nExecStart=\\nExecStart=true\\n' >/etc/systemd/system/image@sleep.service.d/x.conf; systemctl daemon-reload
@@ -335,16 +347,28 @@ test(`${AT_ONCE} guests that are started at once all come up, each with an addre
      sed 's#^IMAGE_COMMAND=.*##' /var/lib/local/images/debian.env >/var/lib/local/images/sleep.env
      echo IMAGE_COMMAND=/srv/command.json >>/var/lib/local/images/sleep.env; systemctl start image@sleep`,
   );
-  const before = await traces(machine);
-  const names = Array.from({ length: AT_ONCE }, (_, i) => `n${i}`);
+
+/** Line of a shell script: starts the guest whose name is $1, the $2-th of `MANY`. */
+const startLine = (systems: number): string =>
+  `start() { image=debian; [ $2 -lt ${systems} ] || image=sleep
+     echo '{"definition":{"name":"'$1'","kind":"container","image":"'$image'","network":"lab","readySeconds":200}}' | ${PROGRAM} start $1; }`;
+
+/** Starts all of them at once, and answers what each start answered, load and memory at their most. */
+async function startMany(machine: Machine, systems: number) {
   const beganAt = performance.now();
+  let load = 0;
+  let leastKb = Number.POSITIVE_INFINITY;
+  const watch = setInterval(() => {
+    load = Math.max(load, Number(readFileSync("/proc/loadavg", "utf8").split(" ")[0]));
+    const available = /^MemAvailable: *(\d+)/m.exec(readFileSync("/proc/meminfo", "utf8"))?.[1];
+    leastKb = Math.min(leastKb, Number(available));
+  }, 250);
+  const before = Number(/^MemAvailable: *(\d+)/m.exec(readFileSync("/proc/meminfo", "utf8"))?.[1]);
   const said = await inside(
     machine,
-    `i=0; for n in ${names.join(" ")}; do
-       image=debian; [ $i -lt ${systems} ] || image=sleep; i=$((i + 1))
-       echo '{"definition":{"name":"'$n'","kind":"container","image":"'$image'","network":"lab","readySeconds":200}}' | node /usr/local/libexec/guests/guest.mjs start $n &
-     done; wait`,
-  );
+    `${startLine(systems)}
+     i=0; for n in ${MANY.join(" ")}; do start $n $i & i=$((i + 1)); done; wait`,
+  ).finally(() => clearInterval(watch));
   const answers = said
     .trim()
     .split("\n")
@@ -353,14 +377,24 @@ test(`${AT_ONCE} guests that are started at once all come up, each with an addre
     answers.filter((a) => !a.ok),
     [],
   );
-  t.diagnostic(
-    `${AT_ONCE}, ${systems} of them whole systems, in ${Math.round(performance.now() - beganAt)} ms`,
-  );
   assert.equal(new Set(answers.map((a) => a.guest.ipv4)).size, AT_ONCE);
   await inside(
     machine,
-    `for n in ${names.join(" ")}; do ping -c1 -W2 -q $n.lab.demo.lan >/dev/null || { echo $n; exit 1; }; done`,
+    `for n in ${MANY.join(" ")}; do ping -c1 -W2 -q $n.lab.demo.lan >/dev/null || { echo $n; exit 1; }; done`,
   );
+  const ms = answers.map((a) => a.requestMs as number).sort((a, b) => a - b);
+  return `${AT_ONCE}, ${systems} of them whole systems, in ${Math.round(performance.now() - beganAt)} ms (each: ${ms[0]} to ${ms.at(-1)} ms, median ${ms[AT_ONCE / 2]}), load ${load}, ${Math.round((before - leastKb) / 1024)} MiB`;
+}
+
+const removeMany = (machine: Machine): Promise<string> =>
+  inside(machine, `for n in ${MANY.join(" ")}; do ${PROGRAM} rm $n & done; wait`);
+
+test(`${AT_ONCE} guests that are started at once all come up, each with an address of its own`, async (t) => {
+  const { machine } = await theMachine();
+  const systems = wholeSystems();
+  await withSleepers(machine);
+  const before = await traces(machine);
+  t.diagnostic(await startMany(machine, systems));
   // What an image runs that is no system has its environment, its folder, its user and no more rights.
   if (systems < AT_ONCE) {
     const shell = `node /usr/local/libexec/guests/shell.mjs n${AT_ONCE - 1} sh -c`;
@@ -372,22 +406,48 @@ test(`${AT_ONCE} guests that are started at once all come up, each with an addre
       /GREETING=two words\n[\s\S]*^\/var\nnobody$/m,
     );
   }
-  await inside(
+  await removeMany(machine);
+  assert.equal(await traces(machine), before);
+});
+
+test(`${AT_ONCE} guests of which half are killed while all start come up at the next start, and rm leaves nothing`, async (t) => {
+  const { machine } = await theMachine();
+  const systems = wholeSystems();
+  await withSleepers(machine);
+  const before = await traces(machine);
+  const random = seededRandom(SEED);
+  const killed = MANY.map((name) => ({ name, at: random.below(1000) })).sort((x, y) => x.at - y.at);
+  // A short run is killed as soon as it is seen, a container some time into its start.
+  const kills = killed.slice(0, AT_ONCE / 2).map(({ name }) => {
+    const unit = random.pick(["container", "container", "guest-root", "guest-net"]);
+    const seconds = unit === "container" ? random.below(600) / 100 : 0;
+    return `[${unit}@${name}.service]=${seconds}`;
+  });
+  const said = await inside(
     machine,
-    `for n in ${names.join(" ")}; do node /usr/local/libexec/guests/guest.mjs rm $n & done; wait`,
+    `${startLine(systems)}
+     declare -A delay=(${kills.join(" ")})
+     i=0; for n in ${MANY.join(" ")}; do start $n $i & i=$((i + 1)); done
+     while [ -n "$(jobs -r)" ]; do
+       for u in $(systemctl list-units --state=activating --plain --no-legend 'container@*' 'guest-root@*' 'guest-net@*' | cut -d' ' -f1); do
+         [ -n "\${delay[$u]:-}" ] || continue
+         (sleep "\${delay[$u]}"; systemctl kill --kill-whom=all -s KILL "$u" 2>/dev/null) &
+         unset "delay[$u]"
+       done
+       sleep 0.05
+     done`,
   );
+  const failed = said.split("\n").filter((line) => line.startsWith('{"ok":false')).length;
+  t.diagnostic(`seed ${SEED}: ${failed} starts failed; then ${await startMany(machine, systems)}`);
+  assert.ok(failed > 0, "nothing was killed while it started");
+  await removeMany(machine);
   assert.equal(await traces(machine), before);
 });
 
 test(`killed at ${KILLS} random moments, the next start succeeds, and rm leaves nothing`, async (t) => {
   const { machine } = await theMachine();
   const before = await traces(machine);
-  let seed = 20261121;
-  const random = (): number => {
-    seed = (seed * 1103515245 + 12345) % 2 ** 31;
-    return seed / 2 ** 31;
-  };
-  const program = "node /usr/local/libexec/guests/guest.mjs";
+  const random = seededRandom(SEED);
   const definition = `{"definition":{"name":"cut","kind":"container","image":"debian","network":"lab"}}`;
   const victims = [
     "kill -9 $p",
@@ -396,20 +456,20 @@ test(`killed at ${KILLS} random moments, the next start succeeds, and rm leaves 
   ];
   for (let i = 0; i < KILLS; i++) {
     const victim = victims[i % victims.length] ?? "";
-    const seconds = (random() * 1.2).toFixed(2);
+    const seconds = (random.below(120) / 100).toFixed(2);
     await inside(
       machine,
-      `(echo '${definition}' | exec ${program} start cut >/tmp/cut.out 2>&1) & p=$!; sleep ${seconds}; ${victim}; true`,
+      `(echo '${definition}' | exec ${PROGRAM} start cut >/tmp/cut.out 2>&1) & p=$!; sleep ${seconds}; ${victim}; true`,
     );
     const again = await inside(
       machine,
-      `echo '${definition}' | ${program} start cut; ping -c1 -W2 -q cut.lab.demo.lan >/dev/null`,
+      `echo '${definition}' | ${PROGRAM} start cut; ping -c1 -W2 -q cut.lab.demo.lan >/dev/null`,
     );
     assert.match(again, /^\{"ok":true/, `${victim} after ${seconds} s: ${again}`);
-    await inside(machine, `${program} rm cut`);
+    await inside(machine, `${PROGRAM} rm cut`);
     assert.equal(await traces(machine), before, `${victim} after ${seconds} s`);
   }
-  t.diagnostic(`seed 20261121, ${KILLS} kills`);
+  t.diagnostic(`seed ${SEED}, ${KILLS} kills`);
 });
 
 test("what the layers run is sandboxed, but for the container itself", async (t) => {

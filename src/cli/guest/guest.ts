@@ -13,6 +13,8 @@ interface Verb {
   readonly named: boolean;
   /** Options that belong to this verb and no other. */
   readonly options: readonly string[];
+  /** What comes from the guest goes to standard output as it is. */
+  readonly talks?: true;
   readonly load: () => Promise<(args: ParsedArguments, machine: string, guest: string) => Promise<number>>;
 }
 
@@ -31,8 +33,18 @@ const VERBS: Readonly<Record<string, Verb>> = {
   unpin: { named: true, options: [], load: act },
   rm: { named: true, options: [], load: act },
   list: { named: false, options: [], load: async () => (await import("./list.ts")).listGuests },
-  shell: { named: true, options: [], load: async () => (await import("./shell.ts")).shellInGuest },
-  console: { named: true, options: [], load: async () => (await import("./shell.ts")).consoleOfGuest },
+  shell: {
+    named: true,
+    options: [],
+    talks: true,
+    load: async () => (await import("./shell.ts")).shellInGuest,
+  },
+  console: {
+    named: true,
+    options: [],
+    talks: true,
+    load: async () => (await import("./shell.ts")).consoleOfGuest,
+  },
   screenshot: {
     named: true,
     options: [],
@@ -60,6 +72,9 @@ export const run: CommandRun = async (args) => {
     args.flag(option) || args.value(option) !== undefined || args.list(option).length > 0;
   const strange = OWN.find((option) => isGiven(option) && !verb.options.includes(option));
   if (strange !== undefined) return refuseUsage(`\`guest ${name}\` takes no --${strange}`, "guest");
+  if (args.flag("json") && verb.talks) return refuseUsage(`\`guest ${name}\` takes no --json`, "guest");
+  if (args.flag("json") && file === "-")
+    return refuseUsage("a picture on standard output and --json would mix", "guest");
   if (args.trailing !== undefined && name !== "shell")
     return refuseUsage(`\`guest ${name}\` takes no command`, "guest");
   const execute = await verb.load();

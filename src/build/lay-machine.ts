@@ -8,6 +8,7 @@ import type { MachineFacts } from "../facts/read-facts.ts";
 import { type DeclaredGuest, declaredGuests, GUEST_TREES } from "../guests/declared.ts";
 import {
   AUTOSTART_FOLDER,
+  DECLARED_FOLDER,
   DROP_IN,
   guestDropIn,
   guestNetDropIn,
@@ -16,7 +17,7 @@ import {
   guestRootUnit,
   guestUnit,
 } from "../guests/drop-in.ts";
-import { guestText } from "../guests/parse-guest.ts";
+import { guestStartText, guestText } from "../guests/parse-guest.ts";
 import { compareBytes, type RelPath, TREE_ROOT } from "../paths.ts";
 import type { Machine } from "../project/project.ts";
 import { GUEST_FILES } from "../project/read-guests.ts";
@@ -103,6 +104,7 @@ export function sourceTrees(machine: Machine, reader: Pick<TreeReader, "read">):
 function guestCandidates({ guest, section, mode }: DeclaredGuest): Candidate[] {
   const source = section.place.file;
   const definition = `etc/guests/${guest.name}.json`;
+  const start = `etc/guests/start/${guest.name}.json`;
   const unit = guestUnit(guest);
   const text = (path: string, content: string): Candidate => ({
     path,
@@ -110,23 +112,20 @@ function guestCandidates({ guest, section, mode }: DeclaredGuest): Candidate[] {
     layer: "machine",
     source,
   });
-  const restartOn = [definition, ...(section.machine ? [guestTree(guest.name)] : [])];
+  const tree = section.machine ? [`${TREE_ROOT}/${guestTree(guest.name)}`] : [];
   const out = [
     text(definition, guestText(guest)),
-    text(
-      `${UNITS}/${unit}.d/${DROP_IN}`,
-      guestDropIn(
-        guest,
-        mode,
-        restartOn.map((path) => `${TREE_ROOT}/${path}`),
-      ),
-    ),
+    text(start, guestStartText(guest)),
+    text(`${UNITS}/${unit}.d/${DROP_IN}`, guestDropIn(guest, mode, tree)),
     text(`${UNITS}/${guestRootUnit(guest)}.d/${DROP_IN}`, guestRootDropIn(guest)),
-    text(`${UNITS}/${guestNetUnit(guest)}.d/${DROP_IN}`, guestNetDropIn(guest, mode)),
+    text(
+      `${UNITS}/${guestNetUnit(guest)}.d/${DROP_IN}`,
+      guestNetDropIn(guest, mode, [`${TREE_ROOT}/${start}`]),
+    ),
   ];
-  if (guest.autostart)
+  for (const folder of [DECLARED_FOLDER, ...(guest.autostart ? [AUTOSTART_FOLDER] : [])])
     out.push({
-      path: `${UNITS}/${AUTOSTART_FOLDER}/${unit}`,
+      path: `${UNITS}/${folder}/${unit}`,
       content: { kind: "link", target: `../${guest.kind}@.service` },
       layer: "machine",
       source,

@@ -11,6 +11,8 @@ import { type Guest, sizeBytes } from "./guest.ts";
 export const DROP_IN = "50-guest.conf";
 /** What starts guests at boot (systemd.special(7)). */
 export const AUTOSTART_FOLDER = "machines.target.wants";
+/** What has all declared guests, for a push to see that one is gone; the layer `guests` has the target. */
+export const DECLARED_FOLDER = "guests.target.wants";
 
 /** QEMU itself takes some 60, its video memory 16, translated code at most 256 (see qemu-arguments.ts). */
 const VM_OVERHEAD_MIB = 384;
@@ -64,7 +66,7 @@ export function guestDropIn(
     `TimeoutStopSec=${guest.stopSeconds}s`,
     // Devices that write into the guest's memory by themselves: none of it may move.
     ...(guest.vm?.devices?.some((d) => !d.startsWith("render:")) ? ["LimitMEMLOCK=infinity"] : []),
-    ...(restartOn.length === 0 ? [] : ["", "[X-Labctl]", `RestartOn=${restartOn.join(" ")}`]),
+    ...(restartOn.length === 0 ? [] : ["", ...restartLines(restartOn)]),
   ];
   return `${lines.join("\n")}\n`;
 }
@@ -89,16 +91,29 @@ function vmMemoryMax(memory: string): string {
   return `${Math.ceil((sizeBytes(memory) ?? 0) / 1024 ** 2) + VM_OVERHEAD_MIB}M`;
 }
 
-/** Text of `guest-net@NAME.service.d/50-guest.conf`: addresses are taken from the network's block, if it has one. Pure. */
-export function guestNetDropIn(guest: Guest, mode: NetworkMode | undefined = "nat"): string {
+/**
+ * Text of `guest-net@NAME.service.d/50-guest.conf`: addresses are taken from the network's block, if it has one.
+ * `restartOn` as for `guestDropIn`: what this unit made is made anew, and the guest with it, since it requires it. Pure.
+ */
+export function guestNetDropIn(
+  guest: Guest,
+  mode: NetworkMode | undefined = "nat",
+  restartOn: readonly string[] = [],
+): string {
   const lease = `ip@${guest.network}.service`;
   const lines = isOurs(guest, mode) ? [`Requires=${lease}`, `After=${lease}`] : [];
-  return `${[...header(guest), "[Unit]", ...lines].join("\n")}\n`;
+  // The template says `none`: once the definition is gone, a restart could only fail.
+  const labctl = restartOn.length === 0 ? [] : ["", ...restartLines(restartOn), "OnChange=restart"];
+  return `${[...header(guest), "[Unit]", ...lines, ...labctl].join("\n")}\n`;
 }
 
 /** True if the machine gives this network's addresses and names. Pure. */
 function isOurs(guest: Guest, mode: NetworkMode): boolean {
   return guest.network !== undefined && (mode === "nat" || mode === "routed");
+}
+
+function restartLines(paths: readonly string[]): string[] {
+  return ["[X-Labctl]", `RestartOn=${paths.join(" ")}`];
 }
 
 function header(guest: Guest): string[] {

@@ -46,3 +46,16 @@ export function guestText(guest: Guest): string {
   };
   return `${JSON.stringify(ordered, undefined, 2)}\n`;
 }
+
+/**
+ * What of a definition a guest that runs was started with, as the file on whose change a push restarts it. All else it has
+ * without: its unit's limits and times by a reload of systemd, the rest when somebody asks for it. Another image is for
+ * another root, and a restart keeps the one that there is. Pure.
+ */
+export function guestStartText(guest: Guest): string {
+  const { name, kind, network, mounts, sshKeys, tree, vm, resources } = guest;
+  // Of a container they are limits; QEMU is told them when it begins.
+  const own = kind === "vm" ? { memory: resources.memory, disk: resources.disk } : undefined;
+  const ordered = { name, kind, network, mounts, sshKeys, tree, vm, resources: own };
+  return `${JSON.stringify(ordered, undefined, 2)}\n`;
+}

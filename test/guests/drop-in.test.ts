@@ -26,7 +26,7 @@ test("a guest waits for its image, its root and its network, and has its limits"
   assert.equal(guestUnit(web), "container@web.service");
   assert.equal(guestRootUnit(web), "guest-root@web.service");
   assert.equal(
-    guestDropIn(web, "nat", ["/usr/local/etc/guests/web.json"]),
+    guestDropIn(web, "nat", ["/usr/local/lib/labctl/guests/web"]),
     `# Follows from the definition of guest \`web\`; edits are lost.
 [Unit]
 Requires=image@debian.service guest-root@web.service guest-net@web.service bridge@lab.service
@@ -41,7 +41,7 @@ TimeoutStartSec=30s
 TimeoutStopSec=7s
 
 [X-Labctl]
-RestartOn=/usr/local/etc/guests/web.json
+RestartOn=/usr/local/lib/labctl/guests/web
 `,
   );
   assert.equal(
@@ -65,6 +65,10 @@ test("addresses are taken from a block that the machine has, if it gives any", (
 Requires=ip@lab.service
 After=ip@lab.service
 `,
+  );
+  assert.match(
+    guestNetDropIn(guest({ network: "lab" }), "nat", ["/usr/local/etc/guests/start/web.json"]),
+    /\n\n\[X-Labctl\]\nRestartOn=\/usr\/local\/etc\/guests\/start\/web\.json\nOnChange=restart\n$/,
   );
   for (const text of [guestNetDropIn(guest({})), guestNetDropIn(guest({ network: "lab" }), "bridge")])
     assert.doesNotMatch(text, /ip@/);

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { formatDiagnostic } from "../../src/diagnostics.ts";
 import { cpuPercent, type Guest, sizeBytes } from "../../src/guests/guest.ts";
-import { guestText, parseGuest } from "../../src/guests/parse-guest.ts";
+import { guestStartText, guestText, parseGuest } from "../../src/guests/parse-guest.ts";
 import { seededRandom } from "../seeded-random.ts";
 
 const KEY = `ssh-ed25519 ${"A".repeat(68)} me@here`;
@@ -199,4 +199,39 @@ test("sizes are read in factors of 1024, shares in hundredths of a processor", (
     assert.equal(sizeBytes(text), undefined, text);
   assert.equal(cpuPercent("250%"), 250);
   for (const text of ["", "0%", "2", "1.5%"]) assert.equal(cpuPercent(text), undefined, text);
+});
+
+test("what a guest was started with is all but its limits, its times and what is asked for later", () => {
+  const base = { name: "web", kind: "container", image: "debian", network: "lab" } as const;
+  const started = (part: Record<string, unknown>): string => {
+    const read = parseGuest(JSON.stringify({ ...base, ...part }));
+    assert.ok(read.ok, read.ok ? "" : read.problems.map(formatDiagnostic).join("\n"));
+    return guestStartText(read.value);
+  };
+  const without: readonly Record<string, unknown>[] = [
+    { autostart: true },
+    { pinned: true },
+    { ephemeral: true },
+    { readySeconds: 7 },
+    { stopSeconds: 7 },
+    { image: "other" },
+    { resources: { cpu: "50%", memory: "1G", tasks: 9, io: 9, disk: "1G" } },
+  ];
+  for (const part of without) assert.equal(started(part), started({}), JSON.stringify(part));
+  const anew: readonly Record<string, unknown>[] = [
+    { network: "dmz" },
+    { mounts: [{ kind: "bind", source: "/a", target: "/b", readOnly: true }] },
+    { sshKeys: [KEY] },
+    { tree: "/usr/local/lib/labctl/guests/web" },
+    { kind: "vm" },
+  ];
+  for (const part of anew) assert.notEqual(started(part), started({}), JSON.stringify(part));
+  const vm = { kind: "vm", resources: { memory: "1G" } };
+  assert.equal(started({ ...vm, resources: { memory: "1G", cpu: "50%", tasks: 9 } }), started(vm));
+  for (const part of [
+    { resources: { memory: "2G" } },
+    { resources: { memory: "1G", disk: "9G" } },
+    { vm: { cpus: 2 } },
+  ])
+    assert.notEqual(started({ ...vm, ...part }), started(vm), JSON.stringify(part));
 });

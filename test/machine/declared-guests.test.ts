@@ -97,6 +97,71 @@ test("an edit of the guest's files restarts it, which the plan says, and keeps w
   assert.equal(await inside(machine, "cat /var/lib/local/guests/web/root/var/kept"), "kept\n");
 });
 
+test("limits, times, a pin and a start at boot reach a guest that runs without a restart of it", async () => {
+  const { lab, machine } = await theMachine();
+  const before = await started(machine);
+  const limits = (): Promise<string> =>
+    inside(
+      machine,
+      "systemctl show -p CPUQuotaPerSecUSec -p MemoryMax -p TasksMax -p IOWeight -p TimeoutStartUSec -p TimeoutStopUSec container@web | sort",
+    );
+  const was = await limits();
+  const more = "cpu = 150%\ntasks = 900\nio = 50\npinned = yes\nready = 45\n";
+  withGuest(
+    lab,
+    `${GUEST.replace("autostart = yes\n", "").replace("256M", "300M").replace("stop = 5", "stop = 7")}${more}`,
+  );
+  const plan = await lab.expect(2, ["plan", "demo"]);
+  assert.match(plan.stdout, /leave container@web\.service: daemon-reload is enough for Service\.CPUQuota/);
+  assert.doesNotMatch(plan.stdout, /(restart|stop|start) container@web/);
+  await lab.expect(0, ["push", "demo"]);
+  assert.deepEqual((await limits()).trim().split("\n"), [
+    "CPUQuotaPerSecUSec=1.500s",
+    "IOWeight=50",
+    `MemoryMax=${300 * 1024 ** 2}`,
+    "TasksMax=900",
+    "TimeoutStartUSec=45s",
+    "TimeoutStopUSec=7s",
+  ]);
+  assert.equal(await started(machine), before, "it was restarted");
+  assert.match((await lab.expect(1, ["guest", "rm", "demo", "web"])).stderr, /error\[guest-pinned\]/);
+  withGuest(lab, GUEST);
+  await lab.expect(0, ["push", "demo"]);
+  assert.equal(await limits(), was);
+  assert.equal(await started(machine), before, "it was restarted");
+});
+
+test("another mount restarts the guest, which has it then, and whose root stays", async () => {
+  const { lab, machine } = await theMachine();
+  const before = await started(machine);
+  await inside(machine, "mkdir -p /srv/more; echo more >/srv/more/file");
+  withGuest(lab, `${GUEST}mounts = /srv/more /srv/more ro\n`);
+  const plan = await lab.expect(2, ["plan", "demo"]);
+  assert.match(
+    plan.stdout,
+    /restart container@web\.service: depends on guest-net@web\.service, which restarts/,
+  );
+  assert.match(
+    plan.stdout,
+    /restart guest-net@web\.service: RestartOn= names etc\/guests\/start\/web\.json, which was replaced/,
+  );
+  await lab.expect(0, ["push", "demo"]);
+  const said = await lab.expect(0, [
+    "guest",
+    "shell",
+    "demo",
+    "web",
+    "--",
+    "cat",
+    "/srv/more/file",
+    "/var/kept",
+  ]);
+  assert.equal(said.stdout, "more\nkept\n");
+  assert.notEqual(await started(machine), before);
+  withGuest(lab, GUEST);
+  await lab.expect(0, ["push", "demo"]);
+});
+
 test("a guest that never says ready fails the push, which shows its console's last lines and takes all of it back", async (t) => {
   const { lab, machine } = await theMachine();
   const own = "machines/demo/_guests/web/lib/systemd/system";
@@ -146,6 +211,10 @@ test("it starts and stops with all guests of the machine, which start at boot", 
 
 test("a guest whose section is gone is stopped and forgotten with the next push; what is in it stays until it is removed", async () => {
   const { lab, machine } = await theMachine();
+  // One that does not start at boot is stopped no less.
+  withGuest(lab, GUEST.replace("autostart = yes\n", ""));
+  await lab.expect(0, ["push", "demo"]);
+  assert.match(await started(machine), /^ActiveState=active$/m);
   withGuest(lab, "");
   lab.remove("machines/demo/_guests");
   const plan = await lab.expect(2, ["plan", "demo"]);

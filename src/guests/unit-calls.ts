@@ -25,18 +25,12 @@ export function showUnits(units: readonly string[], properties: readonly string[
   return parseShow(done.stdout ?? "");
 }
 
-/** The last lines that a unit said in its last run, oldest first; before `untilMs` (Unix time), if it is given. */
-export function lastLines(
-  unit: string,
-  invocation: string | undefined,
-  count: number,
-  untilMs?: number,
-): string[] {
+/** The last lines that a unit said in its last run, oldest first. */
+export function lastLines(unit: string, invocation: string | undefined, count: number): string[] {
   // What was said a moment ago may not be written yet.
   spawnSync("journalctl", ["--sync"], { timeout: 5000 });
   const match = invocation ? [`_SYSTEMD_INVOCATION_ID=${invocation}`] : ["-u", unit];
-  const until = untilMs === undefined ? [] : [`--until=@${(untilMs / 1000).toFixed(3)}`];
-  const words = ["-q", "-o", "cat", "--no-pager", "-n", String(count), ...until, ...match];
+  const words = ["-q", "-o", "cat", "--no-pager", "-n", String(count), ...match];
   const done = spawnSync("journalctl", words, {
     encoding: "utf8",
     maxBuffer: 1 << 24,

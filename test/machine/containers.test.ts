@@ -139,7 +139,20 @@ test("a guest that never says ready is ended after its time, and its console's l
   const beganAt = performance.now();
   const { stderr } = await lab.expect(1, ["guest", "start", "demo", "late"]);
   assert.match(stderr, /^error\[guest-late\] guest `late` did not say READY within 4 s, and was ended$/m);
-  assert.match(stderr, /the last lines of its console:[\s\S]*the database is not there yet/);
+  assert.match(
+    stderr,
+    /\n {2}the last lines of its console:\n( {4}.*\n)* {4}.*the database is not there yet/,
+  );
+  assert.match(stderr, /\n {2}help: labctl guest logs demo late$/m);
+  // They end where systemd's patience did; the control: its shutdown is in the journal, too.
+  const shutdown = /Stopping|Stopped target|System (Power|Halt)|Powering off|Sending SIGTERM/;
+  assert.doesNotMatch(stderr, shutdown);
+  assert.match((await lab.expect(0, ["guest", "logs", "demo", "late"])).stdout, shutdown);
+  const status = await inside(machine, "systemctl status --no-pager --lines=20 container@late || true");
+  assert.match(
+    status,
+    /error\[guest-late\] guest late did not say READY within 4s[\s\S]*the database is not there yet/,
+  );
   assert.ok(performance.now() - beganAt < 25_000);
   assert.equal(await inside(machine, "pgrep nspawn || true"), "");
   await lab.expect(0, ["guest", "rm", "demo", "late"]);
@@ -274,6 +287,40 @@ test("a declared guest has its limits and mounts; stop shuts it down properly; p
   await lab.expect(0, ["guest", "start", "demo", "api"]);
   assert.equal((await shell("cat /var/bye")).stdout, "farewell\n");
   await lab.expect(0, ["guest", "stop", "demo", "api"]);
+});
+
+test("what a guest's shell runs counts to the guest's limits, has its filter of system calls, and ends with it", async () => {
+  const { lab, machine } = await theMachine();
+  await start(lab, "shell");
+  const run = "node /usr/local/libexec/guests/shell.mjs shell";
+  /** Where a command of such a shell runs, and how many filters it and the guest's first process have. */
+  const sleeper = (seconds: number): Promise<string> =>
+    inside(
+      machine,
+      `${run} sleep ${seconds} </dev/null >/dev/null 2>&1 & for i in $(seq 50); do p=$(pgrep -xf 'sleep ${seconds}') && break; sleep 0.1; done
+       cat /proc/$p/cgroup; for q in $p $(pgrep --oldest --parent $(systemctl show -P MainPID container@shell)); do sed -n 's/^Seccomp_filters:\t//p' /proc/$q/status; done`,
+    );
+  const own = await sleeper(4321);
+  assert.match(own, /container@shell\.service\/payload\/system\.slice\/run-/);
+  const [mine = 0, guests = 1] = own.trim().split("\n").slice(-2).map(Number);
+  assert.ok(guests > 0 && mine >= guests, own);
+  const code = async (...words: string[]): Promise<number | null> =>
+    (await lab.run(["guest", "shell", "demo", "shell", "--", ...words])).code;
+  assert.deepEqual([await code("sh", "-c", "exit 7"), await code("no-such-program")], [7, 127]);
+  // One without a bus, as while it boots: joined from outside, no less within its limits.
+  await inside(
+    machine,
+    `${run} sh -c 'systemctl -q stop dbus.socket dbus.service; rm -f /run/dbus/system_bus_socket' 2>/dev/null`,
+  );
+  assert.match(await sleeper(4322), /container@shell\.service\/payload\/init\.scope\n/);
+  assert.deepEqual([await code("sh", "-c", "exit 7"), await code("no-such-program")], [7, 127]);
+  await lab.expect(0, ["guest", "stop", "demo", "shell"]);
+  assert.equal(await inside(machine, "pgrep -f 'sleep 432' || true"), "");
+  assert.match(
+    (await lab.expect(1, ["guest", "shell", "demo", "shell"])).stderr,
+    /is no container that runs/,
+  );
+  await lab.expect(0, ["guest", "rm", "demo", "shell"]);
 });
 
 test("an ephemeral guest's root goes when it stops; one that is pinned by hand stays until it is unpinned", async () => {

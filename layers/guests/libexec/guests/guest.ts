@@ -199,26 +199,25 @@ function writeDropIns(guest: Guest): void {
 
 function startProblem(guest: Guest, units: readonly string[], said: string): Diagnostic {
   const unit = guestUnit(guest);
-  const shown = showUnits(units, ["Result", "InvocationID", "InactiveExitTimestampMonotonic"]);
+  const shown = showUnits(units, ["Result", "InvocationID"]);
   const failed = shown.filter((u) => !["success", ""].includes(u.get("Result") ?? ""));
   // The cause stands before what it brought down.
   const cause = failed.find((u) => u.get("Id") !== unit) ?? failed[0];
   const id = cause?.get("Id") ?? unit;
   const invocation = cause?.get("InvocationID");
   const help = `labctl guest logs MACHINE ${name}`;
-  const late = id === unit && cause?.get("Result") === "timeout";
-  // What it says while it is shut down is not why.
-  const beganUs = Number(cause?.get("InactiveExitTimestampMonotonic") ?? 0);
-  const endedMs = Date.now() - (nowUs() - beganUs) / 1000 + guest.readySeconds * 1000;
-  const lines = lastLines(id, invocation, CONSOLE_LINES, late ? endedMs : undefined);
-  if (late)
+  const all = lastLines(id, invocation, MOST_LINES);
+  // A guest can say whatever it likes on its console.
+  const late = all.findLastIndex((line) => line.startsWith("error[guest-late] "));
+  if (late >= 0 && cause?.get("Result") === "timeout")
     return problem("guest-late", `guest \`${name}\` did not say READY within ${guest.readySeconds} s, and was ended`, {
-      notes: ["the last lines of its console:", ...lines.map((line) => `  ${line}`)],
+      notes: all.slice(late + 1).flatMap((line) => (line.startsWith("  help:") ? [] : [line.slice(2)])),
       help,
     });
   // What our own programs say stands above what came after it.
-  const own = lastLines(id, invocation, MOST_LINES).filter((line) => OWN_WORDS.test(line));
-  const notes = own.length > 0 ? own : lines.length > 0 ? lines : said.split("\n");
+  const own = all.filter((line) => OWN_WORDS.test(line));
+  const lines = own.length > 0 ? own : all.slice(-CONSOLE_LINES);
+  const notes = lines.length > 0 ? lines : said.split("\n");
   return problem("guest-start", `guest \`${name}\` did not start: ${id} failed`, { notes, help });
 }
 

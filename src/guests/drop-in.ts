@@ -74,11 +74,12 @@ export function guestDropIn(
 /** Text of `guest-root@NAME.service.d/50-guest.conf`. Pure. */
 export function guestRootDropIn(guest: Guest): string {
   const image = `image@${guest.image}.service`;
-  const { kind, ephemeral } = guest;
+  const { kind, ephemeral, resources } = guest;
+  const disk = kind === "container" ? resources.disk : undefined;
   const lines = ["[Unit]", `Requires=${image}`, `After=${image}`, "", "[Service]"];
   // For the short way, which reads no JSON.
   lines.push(
-    `Environment=GUEST_KIND=${kind} GUEST_IMAGE=${guest.image}${ephemeral ? " GUEST_EPHEMERAL=yes" : ""}`,
+    `Environment=GUEST_KIND=${kind} GUEST_IMAGE=${guest.image}${ephemeral ? " GUEST_EPHEMERAL=yes" : ""}${disk === undefined ? "" : ` GUEST_DISK=${disk}`}`,
   );
   return `${[...header(guest), ...lines].join("\n")}\n`;
 }

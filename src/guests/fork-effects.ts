@@ -5,22 +5,34 @@ import { spawn } from "node:child_process";
 import {
   constants,
   copyFileSync,
+  existsSync,
   lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmSync,
   statfsSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 
 export interface ForkEnd {
   /** Exit status; null if a signal ended it; 127 if it could not be started. */
   readonly status: number | null;
   readonly stdout: string;
   readonly stderr: string;
+}
+
+export interface Mount {
+  readonly mountPoint: string;
+  /** `btrfs`, `xfs` … */
+  readonly fileSystem: string;
+  /** A device, where there is one. */
+  readonly source: string;
+  /** Of the file system, with commas between them. */
+  readonly options: string;
 }
 
 export interface ForkEffects {
@@ -36,6 +48,11 @@ export interface ForkEffects {
   subvolumesBelow(path: string): readonly string[];
   /** Mount points at or below a path, as this process sees them. */
   mountsBelow(path: string): readonly string[];
+  /** The mount that a path lies on, which exists. */
+  mountOf(path: string): Mount;
+  /** How a btrfs counts: `qgroup`, `squota`; undefined: not at all, or nobody says. */
+  quotaMode(path: string): string | undefined;
+  inodeOf(path: string): number;
   /** Mode 0755; no fault if it is there. */
   makeFolder(path: string): void;
   rename(from: string, to: string): void;
@@ -70,20 +87,69 @@ export const hostEffects: ForkEffects = {
     parseMountPoints(readFileSync("/proc/self/mountinfo", "utf8")).filter(
       (mount) => mount === path || mount.startsWith(`${path}/`),
     ),
+  mountOf: (path) => mountOf(readFileSync("/proc/self/mountinfo", "utf8"), path),
+  quotaMode,
+  inodeOf: (path) => lstatSync(path).ino,
   makeFolder: (path) => mkdirSync(path, { recursive: true, mode: 0o755 }),
   rename: renameSync,
 };
 
-/** Mount points of /proc/PID/mountinfo, unescaped; the format is in proc_pid_mountinfo(5). Pure. */
+/** Mount points of /proc/PID/mountinfo; the format is in proc_pid_mountinfo(5). Pure. */
 export function parseMountPoints(text: string): string[] {
+  return parseMounts(text).map((mount) => mount.mountPoint);
+}
+
+/** The mount of `text`, a mountinfo, that an absolute path lies on. Pure. */
+export function mountOf(text: string, path: string): Mount {
+  const above = parseMounts(text).filter(
+    ({ mountPoint: at }) => at === "/" || at === path || path.startsWith(`${at}/`),
+  );
+  // Of two at one place the later lies on top.
+  const found = above.reduce(
+    (best, each) => (each.mountPoint.length >= best.mountPoint.length ? each : best),
+    {
+      mountPoint: "/",
+      fileSystem: "",
+      source: "",
+      options: "",
+    },
+  );
+  return found;
+}
+
+function parseMounts(text: string): Mount[] {
   return text
     .split("\n")
     .filter((line) => line !== "")
-    .map((line) =>
-      (line.split(" ")[4] ?? "").replace(/\\([0-7]{3})/g, (_, digits: string) =>
-        String.fromCharCode(Number.parseInt(digits, 8)),
-      ),
-    );
+    .map((line) => {
+      const [own = "", rest = ""] = line.split(" - ");
+      const [fileSystem = "", source = "", options = ""] = rest.split(" ");
+      return {
+        mountPoint: unescaped(own.split(" ")[4] ?? ""),
+        fileSystem,
+        source: unescaped(source),
+        options,
+      };
+    });
+}
+
+function unescaped(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 8)),
+  );
+}
+
+/** In sysfs file systems are listed by their ids, with their devices' names (Linux 6.7, Documentation/ABI/testing/sysfs-fs-btrfs). */
+function quotaMode(path: string): string | undefined {
+  try {
+    const { source } = hostEffects.mountOf(path);
+    const device = basename(realpathSync(source));
+    const all = "/sys/fs/btrfs";
+    const id = readdirSync(all).find((name) => existsSync(join(all, name, "devices", device)));
+    return id === undefined ? undefined : readFileSync(join(all, id, "qgroups/mode"), "utf8").trim();
+  } catch {
+    return undefined;
+  }
 }
 
 function run(argv: readonly string[]): Promise<ForkEnd> {

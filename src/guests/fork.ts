@@ -8,6 +8,7 @@
  */
 import { dirname } from "node:path";
 import { type Diagnostic, failure, type Result, success } from "../diagnostics.ts";
+import { sweepLimits } from "./disk-limit.ts";
 import type { ForkEffects } from "./fork-effects.ts";
 import { describeForkProblem, plainCopyWarning } from "./fork-problems.ts";
 
@@ -213,7 +214,9 @@ export async function removeFork(effects: ForkEffects, path: string): Promise<Re
   if (effects.kindOf(path) === undefined) return success(undefined);
   // Half a tree must not have the name of a whole one.
   effects.rename(path, doomed);
-  return erase(effects, doomed);
+  const erased = await erase(effects, doomed);
+  await sweepLimits(effects, dirname(path));
+  return erased;
 }
 
 async function erase(effects: ForkEffects, path: string): Promise<Result<undefined>> {

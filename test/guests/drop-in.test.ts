@@ -52,7 +52,7 @@ Requires=image@debian.service
 After=image@debian.service
 
 [Service]
-Environment=GUEST_KIND=container GUEST_IMAGE=debian
+Environment=GUEST_KIND=container GUEST_IMAGE=debian GUEST_DISK=8G
 `,
   );
 });

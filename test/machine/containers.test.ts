@@ -43,6 +43,10 @@ tasks = 500
 io = 50
 pinned = yes
 mounts = /srv/shared /srv/shared, /srv/shared /srv/look ro
+[guest full]
+image = debian
+network = lab
+disk = 40M
 [guest late]
 image = debian
 network = lab
@@ -289,6 +293,29 @@ test("a declared guest has its limits and mounts; stop shuts it down properly; p
   await lab.expect(0, ["guest", "stop", "demo", "api"]);
 });
 
+test("a guest can't write more than its disk may hold, its own subvolumes included, and rm forgets the limit", async () => {
+  const { lab, machine } = await theMachine();
+  const started = await lab.expect(0, ["guest", "start", "demo", "full"]);
+  assert.doesNotMatch(started.stderr, /warning\[/);
+  const write = async (megabytes: number): Promise<string> => {
+    const dd = `dd if=/dev/urandom of=/var/much bs=1M count=${megabytes} conv=fsync`;
+    const said = await lab.run(["guest", "shell", "demo", "full", "--", "sh", "-c", dd]);
+    return `${said.code} ${said.stdout}${said.stderr}`;
+  };
+  assert.match(await write(10), /^0 /);
+  assert.match(await write(80), /^1 [\s\S]*(Disk quota exceeded|No space left on device)/);
+  const bytes = Number(await inside(machine, "stat -c %s /var/lib/local/guests/full/root/var/much"));
+  assert.ok(bytes > 20e6 && bytes <= 40 * 1024 ** 2, `${bytes} bytes`);
+  // The machine itself has room, and so has another guest.
+  await inside(machine, "head -c 80M /dev/urandom >/srv/much; rm /srv/much");
+  // It does not start without room, either: what is in it goes first.
+  await inside(machine, "rm /var/lib/local/guests/full/root/var/much");
+  await lab.expect(0, ["guest", "stop", "demo", "full"]);
+  await lab.expect(0, ["guest", "start", "demo", "full"]);
+  assert.match(await write(10), /^0 /);
+  await lab.expect(0, ["guest", "rm", "demo", "full"]);
+});
+
 test("what a guest's shell runs counts to the guest's limits, has its filter of system calls, and ends with it", async () => {
   const { lab, machine } = await theMachine();
   await start(lab, "shell");
@@ -315,7 +342,7 @@ test("what a guest's shell runs counts to the guest's limits, has its filter of 
   assert.match(await sleeper(4322), /container@shell\.service\/payload\/init\.scope\n/);
   assert.deepEqual([await code("sh", "-c", "exit 7"), await code("no-such-program")], [7, 127]);
   await lab.expect(0, ["guest", "stop", "demo", "shell"]);
-  assert.equal(await inside(machine, "pgrep -f 'sleep 432' || true"), "");
+  assert.equal(await inside(machine, "pgrep -xf 'sleep 432[12]' || true"), "");
   assert.match(
     (await lab.expect(1, ["guest", "shell", "demo", "shell"])).stderr,
     /is no container that runs/,

@@ -177,7 +177,7 @@ test("a guest that never says ready fails the push, which shows its console's la
   // Below all that its shutdown said.
   assert.match(
     said.stderr,
-    /\| error\[guest-late\] guest web did not say READY within 6s, and was ended\n.*the last lines of its console:\n(.*\n)*.*Stuck for good/,
+    /\| error\[guest-late\] guest web did not say READY within 6s, and was ended\n.*the last lines of its console:\n(.*\n)*.*(Started|Reached).*\n.*(stuck\.service|Stuck for good).*\n.*help:/,
   );
   assert.match(
     said.stderr,

@@ -8,6 +8,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, statfsSync, writeFileSync
 import { join } from "node:path";
 import test, { after } from "node:test";
 import type { Result } from "../../src/diagnostics.ts";
+import { limitTree } from "../../src/guests/disk-limit.ts";
 import { forkDisk, forkTree, makeTree, removeFork, sealTree } from "../../src/guests/fork.ts";
 import { hostEffects } from "../../src/guests/fork-effects.ts";
 import { temporaryFolder } from "../temporary-repository.ts";
@@ -30,18 +31,32 @@ const FILE_SYSTEMS: Readonly<Record<string, readonly [mkfs: string, way: string,
   ext4: ["mkfs.ext4 -q -m 0", "copy", "overlay"],
 };
 
+/** Those that can be asked to hold a tree to a size, and how they are made so. */
+const QUOTAS: Readonly<Record<string, readonly [mkfs: string, options: string, enable: string]>> = {
+  "btrfs-full": ["mkfs.btrfs -q", "loop", "btrfs quota enable ."],
+  // BTRFS_IOC_QUOTA_CTL with BTRFS_QUOTA_CTL_ENABLE_SIMPLE_QUOTA, for btrfs-progs before 6.7.
+  "btrfs-simple": [
+    "mkfs.btrfs -q",
+    "loop",
+    `python3 -c 'import fcntl,os,struct; fcntl.ioctl(os.open(".",os.O_RDONLY),0xC0109428,struct.pack("QQ",4,0))'`,
+  ],
+  "xfs-quota": ["mkfs.xfs -q", "loop,prjquota", "true"],
+};
+
 function mounted(name: string): string {
   const at = join(scratch, name);
-  const [mkfs = ""] = FILE_SYSTEMS[name] ?? [];
+  const [mkfs = ""] = FILE_SYSTEMS[name] ?? QUOTAS[name] ?? [];
+  const [, options = "loop", enable = "true"] = QUOTAS[name] ?? [];
   if (spawnSync("mountpoint", ["-q", at]).status !== 0)
     sh(
-      `mkdir ${at}; truncate -s 512M ${at}.img; ${mkfs} ${at}.img; mount -o loop ${at}.img ${at}; rm -rf ${at}/lost+found`,
+      `mkdir ${at}; truncate -s 512M ${at}.img; ${mkfs} ${at}.img; mount -o ${options} ${at}.img ${at}; rm -rf ${at}/lost+found; cd ${at}; ${enable}`,
     );
   return at;
 }
 
 after(() => {
-  for (const name of Object.keys(FILE_SYSTEMS)) spawnSync("umount", ["-R", join(scratch, name)]);
+  for (const name of [...Object.keys(FILE_SYSTEMS), ...Object.keys(QUOTAS)])
+    spawnSync("umount", ["-R", join(scratch, name)]);
   rmSync(scratch, { recursive: true, force: true });
 });
 
@@ -213,3 +228,72 @@ for (const name of ["btrfs", "ext4"]) {
     assert.deepEqual(readdirSync(at), []);
   });
 }
+
+/** Kernels are built without (CONFIG_XFS_QUOTA); those of Debian are not. */
+function hasXfsQuota(): boolean {
+  const at = join(scratch, "trial");
+  sh(`mkdir -p ${at}; truncate -s 512M ${at}.img; mkfs.xfs -qf ${at}.img`);
+  const done = spawnSync("mount", ["-o", "loop,prjquota", `${at}.img`, at]);
+  if (done.status === 0) sh(`umount ${at}`);
+  return done.status === 0;
+}
+
+/** Writes so many bytes into a file; answers how many it could. */
+const written = (file: string, megabytes: number): number => {
+  spawnSync("dd", ["if=/dev/urandom", `of=${file}`, "bs=1M", `count=${megabytes}`, "conv=fsync"], {
+    encoding: "utf8",
+  });
+  return Number(sh(`stat -c %s ${file} 2>/dev/null || echo 0`));
+};
+
+for (const name of Object.keys(QUOTAS))
+  test(`on ${name} a tree holds as much as it may and no more, until that is raised or taken back`, async (t) => {
+    if (name === "xfs-quota" && !hasXfsQuota())
+      return t.diagnostic("not tried: this kernel has no quotas of xfs");
+    const at = mounted(name);
+    await aTree(`${at}/source`);
+    const root = `${at}/guest`;
+    unwrap(await forkTree(hostEffects, `${at}/source`, root));
+    const size = 30 * 1024 ** 2;
+    for (let again = 0; again < 2; again++)
+      assert.deepEqual(codes(await limitTree(hostEffects, root, size)), []);
+    const most = written(`${root}/usr/much`, 60);
+    assert.ok(most > 20e6 && most <= size, `${most} bytes`);
+    // The control, and that it is this tree alone.
+    assert.equal(written(`${at}/beside`, 60), 60 * 1024 ** 2);
+    if (name === "btrfs-simple") {
+      sh(`rm ${root}/usr/much; sync -f ${at}; btrfs -q subvolume create ${root}/own`);
+      const inOwn = written(`${root}/own/much`, 60);
+      assert.ok(inOwn > 20e6 && inOwn <= size, `${inOwn} bytes in a subvolume of its own`);
+      sh(`rm ${root}/own/much; sync -f ${at}`);
+    }
+    sh(`rm -f ${root}/usr/much ${at}/beside; sync -f ${at}`);
+    unwrap(await limitTree(hostEffects, root, 2 * size));
+    assert.ok(written(`${root}/usr/much`, 45) === 45 * 1024 ** 2, "it was not raised");
+    unwrap(await limitTree(hostEffects, root, undefined));
+    assert.ok(written(`${root}/more`, 90) === 90 * 1024 ** 2, "it was not taken back");
+    unwrap(await removeFork(hostEffects, root));
+    unwrap(await removeFork(hostEffects, `${at}/source`));
+    if (name.startsWith("btrfs")) {
+      // The kernel frees the last blocks in its own time; the next removal has what was kept until then.
+      sh(`btrfs filesystem sync ${at}; btrfs subvolume sync ${at} >/dev/null; btrfs filesystem sync ${at}`);
+      mkdirSync(`${at}/next`);
+      unwrap(await removeFork(hostEffects, `${at}/next`));
+      assert.doesNotMatch(sh(`btrfs qgroup show ${at}`), /^1006\//m);
+    }
+  });
+
+test("where nothing can hold a tree to a size, that is said with the next step, and nothing else happens", async () => {
+  for (const name of ["ext4", "xfs", "xfs-plain"]) {
+    const at = mounted(name);
+    mkdirSync(`${at}/guest`);
+    const limited = await limitTree(hostEffects, `${at}/guest`, 1e6);
+    assert.ok(limited.ok);
+    const [said] = limited.warnings;
+    assert.equal(said?.code, "disk-unlimited");
+    assert.match(said?.message ?? "", /^nothing holds \/.*\/guest to the size that its guest's `disk` says$/);
+    assert.match(said?.help ?? "", /put \/var\/lib\/local on btrfs/);
+    assert.deepEqual(codes(await limitTree(hostEffects, `${at}/guest`, undefined)), []);
+    unwrap(await removeFork(hostEffects, `${at}/guest`));
+  }
+});

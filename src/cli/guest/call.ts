@@ -97,9 +97,9 @@ async function callOnce<T extends object>(
   if (!ran.ok) return ran;
   const { stdout, stderr, status } = ran.value;
   const answer = parseAnswer(stdout.toString("utf8"));
-  if (answer?.ok === true) return success(answer as unknown as T);
-  const refused =
-    answer?.ok === false && Array.isArray(answer.problems) ? answer.problems.filter(isProblem) : [];
+  const listed = (list: unknown): Diagnostic[] => (Array.isArray(list) ? list.filter(isProblem) : []);
+  if (answer?.ok === true) return success(answer as unknown as T, listed(answer.warnings));
+  const refused = answer?.ok === false ? listed(answer.problems) : [];
   if (refused.length > 0) return failure(...refused.map((p) => named(p, machine)));
   const notes = stderr.split("\n").filter((text) => text.trim() !== "");
   if (ABSENT.test(stderr))
@@ -141,7 +141,7 @@ function isProblem(value: unknown): value is Diagnostic {
   );
 }
 
-function parseAnswer(text: string): { ok?: unknown; problems?: unknown } | undefined {
+function parseAnswer(text: string): { ok?: unknown; problems?: unknown; warnings?: unknown } | undefined {
   try {
     const value: unknown = JSON.parse(text);
     return typeof value === "object" && value !== null ? value : undefined;

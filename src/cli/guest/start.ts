@@ -6,7 +6,7 @@ import type { Phase } from "../../guests/phases.ts";
 import type { ParsedArguments } from "../commands.ts";
 import { EXIT } from "../exit.ts";
 import { refuseUsage } from "../help.ts";
-import { formatMs, printErr, printJson, printOut, refuse } from "../print.ts";
+import { formatMs, printDiagnostics, printErr, printJson, printOut, refuse } from "../print.ts";
 import { callGuests, type GuestRow, nameMachine, onGuestMachine } from "./call.ts";
 
 /** A network of the machine's own, made when a guest needs it. */
@@ -48,6 +48,7 @@ export async function startGuest(args: ParsedArguments, pattern: string, guest: 
     );
     if (!done.ok) return refuse(done.problems);
     const { value } = done;
+    printDiagnostics(done.warnings);
     const allMs = performance.now() - beganAt;
     if (args.flag("json")) printJson({ machine, ...value, connectedMs, allMs });
     else report(args, machine, value, connectedMs, allMs);

@@ -116,6 +116,7 @@ async function start({ definition }: Options): Promise<object> {
   const leader = main > 0 ? leaderOf(main) : undefined;
   return {
     guest: row(name),
+    warnings: rootWarnings(),
     ...(wasActive ? { wasActive } : {}),
     totalMs: Math.round((readyUs - startedUs) / 1000),
     requestMs: Math.round((readyUs - requestUs) / 1000),
@@ -130,6 +131,12 @@ async function start({ definition }: Options): Promise<object> {
 function readyAt(_status: string | undefined): number | undefined {
   const text = readEnv(join(GUEST_RUN, name, "ready.env"))?.get("READY_US");
   return text === undefined ? undefined : Number(text);
+}
+
+/** What guest-root@ said aloud. */
+function rootWarnings(): readonly Diagnostic[] {
+  const file = join(GUEST_RUN, "roots", `${name}.warnings`);
+  return existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as Diagnostic[]) : [];
 }
 
 /** Keeps the definition of a guest that is made by hand. */

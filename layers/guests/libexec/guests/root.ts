@@ -6,13 +6,14 @@
  *
  * A run that is killed leaves a root that is whole, or none.
  */
-import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type Diagnostic, formatDiagnostic, problem, type Result } from "labctl/diagnostics.ts";
 import { type ContainerCommand, rootArguments } from "labctl/guests/container.ts";
+import { limitTree } from "labctl/guests/disk-limit.ts";
 import { forkDisk, forkTree, removeFork } from "labctl/guests/fork.ts";
 import { hostEffects } from "labctl/guests/fork-effects.ts";
-import type { Guest } from "labctl/guests/guest.ts";
+import { type Guest, sizeBytes } from "labctl/guests/guest.ts";
 import { findGuest, GUEST_RUN, GUEST_STATE, IMAGE_STATE, readEnv } from "labctl/guests/places.ts";
 
 /** Node's names for what Debian calls otherwise. */
@@ -79,6 +80,7 @@ async function forkContainer(guest: Guest, folder: string, image: Image): Promis
   if (guest.ephemeral) unwrap(await removeFork(hostEffects, root));
   if (hostEffects.kindOf(root) === undefined)
     say(unwrapWarnings(await forkTree(hostEffects, image.get("IMAGE_PATH") ?? "", root)));
+  await limit(guest, folder, root);
   const command = image.get("IMAGE_COMMAND");
   const args = rootArguments(
     command ? (JSON.parse(readFileSync(command, "utf8")) as ContainerCommand) : undefined,
@@ -88,6 +90,23 @@ async function forkContainer(guest: Guest, folder: string, image: Image): Promis
   mkdirSync(dirname(file), { recursive: true });
   writeFileSync(`${file}.draft`, args.map((arg) => `${arg}\0`).join(""));
   renameSync(`${file}.draft`, file);
+}
+
+/** The size that was asked for last is kept beside the root, so that one that is no longer asked for is taken back. */
+async function limit(guest: Guest, folder: string, root: string): Promise<void> {
+  const note = join(folder, "disk-limit");
+  const warned = join(GUEST_RUN, "roots", `${guest.name}.warnings`);
+  rmSync(warned, { force: true });
+  const { disk } = guest.resources;
+  if (disk === undefined && !existsSync(note)) return;
+  const warnings = unwrapWarnings(await limitTree(hostEffects, root, disk === undefined ? undefined : sizeBytes(disk)));
+  if (disk === undefined) rmSync(note);
+  else writeFileSync(note, `${disk}\n`);
+  if (warnings.length === 0) return;
+  say(warnings);
+  // For who asked for the start.
+  mkdirSync(dirname(warned), { recursive: true });
+  writeFileSync(warned, JSON.stringify(warnings));
 }
 
 async function forkVm(guest: Guest, folder: string, image: Image): Promise<void> {
@@ -106,7 +125,7 @@ function argumentsFile(name: string): string {
 async function down(name: string): Promise<void> {
   const found = findGuest(name);
   if (!found.ok) return;
-  rmSync(argumentsFile(name), { force: true });
+  for (const file of [argumentsFile(name), `${argumentsFile(name)}.warnings`]) rmSync(file, { force: true });
   if (!found.value.guest.ephemeral) return;
   for (const part of ["root", "disk.raw", "disk.qcow2"]) unwrap(await removeFork(hostEffects, join(GUEST_STATE, name, part)));
 }

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import { formatDiagnostic, type Result } from "../../src/diagnostics.ts";
 import { connect } from "../../src/push/ssh/connect.ts";
+import { rememberingTool, runTool } from "../../src/push/ssh/tool.ts";
 import type { ConnectOptions, Transport } from "../../src/push/transport.ts";
 import {
   makeKey,
@@ -221,4 +222,19 @@ test("the system's ssh refuses the same host keys in the same words", async (t) 
   const yes = () => Promise.resolve(true);
   assert.equal(textOf(await attempt(sshd, { confirm: yes, client: "openssh" })), "(no problem)");
   assert.equal(textOf(await attempt(sshd, { client: "openssh" })), "(no problem)", "it was remembered");
+});
+
+test("connections that follow each other look their host up once, until its file changes", async (t) => {
+  const sshd = await serve(t);
+  const asked: string[] = [];
+  const run = rememberingTool((program, args, env) => {
+    asked.push(program);
+    return runTool(program, args, env);
+  });
+  assert.ok((await attempt(sshd, { run })).ok);
+  assert.ok(asked.splice(0).includes("ssh-keygen"));
+  for (let i = 0; i < 2; i++) assert.ok((await attempt(sshd, { run })).ok);
+  assert.deepEqual(asked.splice(0), []);
+  expectAnotherKey(sshd);
+  assert.match(textOf(await attempt(sshd, { run })), /error\[ssh-host-key-changed\]/);
 });

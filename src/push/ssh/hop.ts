@@ -83,7 +83,7 @@ class Attempt {
     const { askSecret } = this.#options;
     // The machine gets its greeting ready meanwhile; it waits in the socket until someone reads.
     const [known, candidates, socket] = await Promise.all([
-      readKnownHost(this.#settings, this.#options.env),
+      readKnownHost(this.#settings, this.#options.env, this.#options.run),
       readCandidates(this.#settings, askSecret && ((prompt) => deadline.pause(() => askSecret(prompt)))),
       this.#openSocket(),
     ]);

@@ -236,5 +236,5 @@ test("connections that follow each other look their host up once, until its file
   for (let i = 0; i < 2; i++) assert.ok((await attempt(sshd, { run })).ok);
   assert.deepEqual(asked.splice(0), []);
   expectAnotherKey(sshd);
-  assert.match(textOf(await attempt(sshd, { run })), /error\[ssh-host-key-changed\]/);
+  assert.match(textOf(await attempt(sshd, { run })), /error\[host-key-changed\]/);
 });

@@ -181,7 +181,8 @@ async function describeFailure(
     case "key-changed":
     case "key-revoked":
     case "key-unknown": {
-      const known = label === settings.label ? await readKnownHost(settings, options.env, options.run) : undefined;
+      const known =
+        label === settings.label ? await readKnownHost(settings, options.env, options.run) : undefined;
       const entries = known?.ok ? known.value.entries : [];
       const name = settings.hostKeyName;
       if (cause.kind === "key-unknown")

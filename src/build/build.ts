@@ -64,7 +64,8 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
     phases[name] = now - mark;
     mark = now;
   };
-  const state = request.fromNothing ? undefined : readState(layout, request.tool);
+  const b3 = await blake3();
+  const state = request.fromNothing ? undefined : readState(layout, request.tool, b3.hash);
   phase("state");
 
   const disk = projectDisk();
@@ -76,7 +77,6 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
   const facts = readMachineFacts(project.value, machines, request.facts, disk);
   phase("project");
 
-  const b3 = await blake3();
   const hashes = sourceHashes(state?.hashes ?? {}, b3);
   const reader = treeReader([root, request.builtInLayers], readAtMs);
   const problems: Diagnostic[] = facts.ok ? [] : [...facts.problems];
@@ -192,7 +192,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
     (name) => !project.value.machines.some((m) => m.name === name),
   );
   for (const name of removedMachines) delete states[name];
-  writeState(layout, request.tool, { hashes: hashes.entries(), machines: states });
+  writeState(layout, request.tool, { hashes: hashes.entries(), machines: states }, b3.hash);
   const looked = inputsLooked([reader.watched, disk.watched, parts.watched]);
   saveFresh(request, machines, looked, states);
   await tools.saveTemplates();

@@ -112,6 +112,15 @@ export function contentsOf(record: OutputRecord, root: AbsPath): string[] {
   return out;
 }
 
+/** Texts of which at least one stands in the state's line of every output whose `contentsOf` has `file`. Pure. */
+export function textsOfContent(file: string, root: AbsPath): string[] {
+  const inside = file.startsWith(`${root}/`) ? file.slice(root.length + 1) : file;
+  const names = [file, inside, SHARED_FILE + inside];
+  const partial = /^layers\/([^/]+)\/_partials\/(.+)\.hbs$/.exec(inside);
+  if (partial) names.push(`${partial[1]}/${partial[2]}`);
+  return names.map((name) => JSON.stringify(name));
+}
+
 function partPath(name: string, root: AbsPath): string {
   if (name.startsWith("/")) return name;
   if (name.startsWith(SHARED_FILE)) return `${root}/${name.slice(SHARED_FILE.length)}`;

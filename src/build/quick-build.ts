@@ -15,7 +15,7 @@ import { buildTools } from "./build-tools.ts";
 import { clockMs } from "./clock.ts";
 import type { Differences } from "./fresh.ts";
 import { type FreshMachine, setNumbers, writeFreshRecord } from "./fresh-record.ts";
-import { contentsOf } from "./fresh-save.ts";
+import { contentsOf, textsOfContent } from "./fresh-save.ts";
 import { holdingLock } from "./holding-lock.ts";
 import { guestOfPath } from "./lay-machine.ts";
 import { buildLayout } from "./layout.ts";
@@ -27,20 +27,14 @@ import type { Parts } from "./parts.ts";
 import { type ChangedInputs, concerns, judgeInputs, settleOutputs } from "./quick-judge.ts";
 import { ABSENT, isRacy, lastingSignature, lookAt, readSignature, signatureOf } from "./signature.ts";
 import { sourceHashes } from "./source-hashes.ts";
-import {
-  type MachineState,
-  type OutputRecord,
-  readMachineState,
-  recordOf,
-  writeMachineState,
-} from "./state.ts";
+import { type MachineLines, type OutputRecord, readMachineLines } from "./state.ts";
 import type { TemplateInputs } from "./template/inputs.ts";
 import { manifestEntries } from "./tree-manifest.ts";
 
 /** One machine with what its steps start from. */
 interface Affected {
   readonly block: FreshMachine;
-  readonly state: MachineState;
+  readonly state: MachineLines;
   readonly manifest: ManifestLines;
   readonly subset: readonly [RelPath, OutputRecord][];
 }
@@ -70,9 +64,10 @@ export async function quickBuild(
 
   const wanted = record.head.machines.filter((block, m) => concerns(changed, record.numbers, block.name, m));
   if (wanted.some((block) => !asked.includes(block))) return undefined;
-  const states = new Map<string, MachineState>();
-  const stateOf = (name: string): MachineState | undefined => {
-    const known = states.get(name) ?? readMachineState(layout, name, request.tool);
+  const b3 = await blake3();
+  const states = new Map<string, MachineLines>();
+  const stateOf = (name: string): MachineLines | undefined => {
+    const known = states.get(name) ?? readMachineLines(layout, name, request.tool, b3.hash);
     if (known) states.set(name, known);
     return known;
   };
@@ -83,7 +78,6 @@ export async function quickBuild(
     parts.push(part);
   }
 
-  const b3 = await blake3();
   const hashes = sourceHashes({}, b3);
   const copiesOnly = parts.every(({ subset }) => subset.every(([, r]) => r.sourceHash === undefined));
   let inputs: TemplateInputs | undefined;
@@ -130,7 +124,7 @@ export async function quickBuild(
       plannedAgain(path, r, affected.manifest, machine, root, readAtMs),
     );
     if (!outputs.every((o) => o !== undefined)) return undefined;
-    const before = { ...affected.state, outputs: Object.fromEntries(affected.subset) };
+    const before = { ...affected.state.head, outputs: Object.fromEntries(affected.subset) };
     const tree = treeOf(name);
     prepared.push({
       affected,
@@ -164,7 +158,7 @@ export async function quickBuild(
         ),
       ),
     );
-    states.set(block.name, { ...state, generation, outputs: { ...state.outputs, ...executed.outputs } });
+    for (const [path, record] of Object.entries(executed.outputs)) state.replace(path, record);
     results.set(block.name, {
       machine: p.input.name,
       generation,
@@ -207,7 +201,7 @@ const NO_PARTS: Parts = {
 /** The outputs of a machine that are made of what changed. */
 function affectedPart(
   block: FreshMachine,
-  state: MachineState | undefined,
+  state: MachineLines | undefined,
   changed: ChangedInputs,
   root: AbsPath,
   manifestFile: string,
@@ -215,14 +209,18 @@ function affectedPart(
   // One that someone took away is the full build's business.
   if (!lookAt(manifestFile)?.isFile()) return undefined;
   const manifest = manifestLines(readFileSync(manifestFile, "utf8"));
-  if (!state || !manifest || state.generation !== block.generation) return undefined;
+  if (!state || !manifest || state.head.generation !== block.generation) return undefined;
   const factsChanged = changed.facts.has("all") || changed.facts.has(block.name);
-  const subset = (Object.entries(state.outputs) as [RelPath, OutputRecord][]).filter(
-    ([, r]) =>
-      r.type === "file" &&
-      ((factsChanged && r.reads !== undefined) ||
-        contentsOf(r, root).some((file) => changed.files.has(file))),
-  );
+  const texts = [...changed.files].flatMap((file) => textsOfContent(file, root));
+  if (factsChanged) texts.push('"reads":{');
+  const subset = state
+    .holding(texts)
+    .filter(
+      ([, r]) =>
+        r.type === "file" &&
+        ((factsChanged && r.reads !== undefined) ||
+          contentsOf(r, root).some((file) => changed.files.has(file))),
+    );
   return { block, state, manifest, subset };
 }
 
@@ -272,7 +270,7 @@ function save(
   changed: ChangedInputs,
   generations: ReadonlyMap<string, GenerationId>,
   touched: ReadonlyMap<string, ReadonlySet<string>>,
-  states: ReadonlyMap<string, MachineState>,
+  states: ReadonlyMap<string, MachineLines>,
   treeOf: (name: string) => OutputTree,
 ): void {
   const layout = buildLayout(request.root);
@@ -288,15 +286,14 @@ function save(
     const again = stale.get(block.name);
     if (!state || (!done && !again)) return block;
     const tree = treeOf(block.name);
-    const renewed: Record<string, OutputRecord> = {};
     for (let i = block.tree; i < block.to; i++) {
       const path = paths[i] as RelPath;
       if (!done?.has(path) && !again?.has(i)) continue;
-      const output = recordOf(state.outputs, path);
+      const output = state.record(path);
       if (!output) continue;
       const signature = tree.lasting(path, output, nowMs);
       setNumbers(numbers, i, signature);
-      renewed[path] = { ...output, signature };
+      state.replace(path, { ...output, signature });
     }
     const above = [
       layout.manifest(block.name),
@@ -310,12 +307,10 @@ function save(
       setNumbers(numbers, block.from + k, lastingSignature(now, now ? signatureOf(now) : ABSENT, nowMs));
     }
     const generation = generations.get(block.name) ?? block.generation;
-    const rootSignature = readSignature(tree.root);
-    writeMachineState(layout, request.tool, block.name, {
-      ...state,
+    state.write({
+      generation,
       manifestSignature: readSignature(layout.manifest(block.name)),
-      rootSignature,
-      outputs: { ...state.outputs, ...renewed },
+      rootSignature: readSignature(tree.root),
     });
     return { ...block, generation };
   });

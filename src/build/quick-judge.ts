@@ -10,7 +10,7 @@ import { NUMBERS_PER_PATH, USERS, USERS_UNKNOWN } from "./fresh-record.ts";
 import type { OutputTree } from "./output-tree.ts";
 import { isLeftover } from "./read-tree.ts";
 import { isRacy, lookAt, type Signature, signatureOf } from "./signature.ts";
-import { type MachineState, recordOf } from "./state.ts";
+import type { MachineLines } from "./state.ts";
 
 /** Files whose contents decide what is built, not only what is in it, or whom it concerns. */
 const DECIDES = /(^|\/)(lab|machine|layer)\.ini$|\.ts$|^facts\/(ipam\.json$|probed\/)/;
@@ -88,7 +88,7 @@ export function concerns(changed: ChangedInputs, numbers: Float64Array, name: st
 export function settleOutputs(
   root: AbsPath,
   { record, outputs }: Differences,
-  stateOf: (name: string) => MachineState | undefined,
+  stateOf: (name: string) => MachineLines | undefined,
   treeOf: (name: string) => OutputTree,
   hashOf: (file: string) => string,
   manifestOf: (name: string) => string,
@@ -108,13 +108,13 @@ export function settleOutputs(
     if (index < machine.tree && index !== machine.from + 1) continue;
     const tree = treeOf(machine.name);
     const path = index < machine.tree ? "" : (record.paths[index] as string);
-    const entry = path === "" ? undefined : recordOf(state.outputs, path);
+    const entry = path === "" ? undefined : state.record(path);
     if (path !== "" && (!entry || tree.condition(path as RelPath, entry) !== "clean")) return false;
     if (path === "" || entry?.type === "dir") {
       const folder = path === "" ? tree.root : join(tree.root, path);
       const prefix = path === "" ? "" : `${path}/`;
       if (!lookAt(folder)?.isDirectory()) return false;
-      if (readdirSync(folder).some((name) => !recordOf(state.outputs, prefix + name))) return false;
+      if (readdirSync(folder).some((name) => !state.has(prefix + name))) return false;
     }
   }
   return true;

@@ -4,13 +4,13 @@
  * file a machine, so that an edit need not read or write what concerns the others, and one for all.
  */
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
-import type { FileHash, GenerationId } from "../paths.ts";
+import type { FileHash, GenerationId, RelPath } from "../paths.ts";
 import type { BuildLayout } from "./layout.ts";
 import type { Signature } from "./signature.ts";
 import type { ReadToken } from "./template/scope.ts";
 
 /** Raise it whenever the meaning of a field, the overlay or the renderer changes: older states are then ignored. */
-export const STATE_VERSION = 5;
+export const STATE_VERSION = 6;
 
 /** What an output was made from, and what it became. */
 export interface OutputRecord {
@@ -55,80 +55,145 @@ export function recordOf(
   return records && Object.hasOwn(records, path) ? records[path] : undefined;
 }
 
+/** Gives the BLAKE3 of a file's bytes. */
+export type HashBytes = (data: Uint8Array | string) => string;
+
 /** Undefined if there is no state that this version can trust. A machine whose own file is damaged counts as never built. */
-export function readState(layout: BuildLayout, tool: string): BuildState | undefined {
-  const shared = readChecked<{ hashes: BuildState["hashes"]; machines: readonly string[] }>(
-    layout.stateFile,
-    tool,
-  );
+export function readState(layout: BuildLayout, tool: string, hash: HashBytes): BuildState | undefined {
+  const text = readSealed(layout.stateFile, hash);
+  const shared = text === undefined ? undefined : parsed<SharedState>(text, tool);
   if (!shared) return undefined;
   const machines: [string, MachineState][] = [];
   for (const name of shared.machines) {
-    const state = readMachineState(layout, name, tool);
+    const own = readSealed(layout.machineStateFile(name), hash);
+    const state = own === undefined ? undefined : parsed<MachineState & Written>(own, tool);
     if (state) machines.push([name, state]);
   }
   return { hashes: shared.hashes, machines: Object.fromEntries(machines) };
 }
 
-/** One machine's part alone, for a build that concerns no other. */
-export function readMachineState(
-  layout: BuildLayout,
-  machine: string,
-  tool: string,
-): MachineState | undefined {
-  return readChecked<{ state: MachineState }>(layout.machineStateFile(machine), tool)?.state;
-}
-
 /** Replaces the files by rename, each machine's own and then the shared one. Throws what `fs` throws. */
-export function writeState(layout: BuildLayout, tool: string, state: BuildState): void {
-  for (const [name, machine] of Object.entries(state.machines))
-    writeMachineState(layout, tool, name, machine);
-  writeChecked(layout.stateFile, {
-    version: STATE_VERSION,
-    tool,
-    hashes: state.hashes,
-    machines: Object.keys(state.machines),
-  });
-}
-
-/** Replaces one machine's file by rename. Throws what `fs` throws. */
-export function writeMachineState(
-  layout: BuildLayout,
-  tool: string,
-  machine: string,
-  state: MachineState,
-): void {
-  writeChecked(layout.machineStateFile(machine), { version: STATE_VERSION, tool, state });
-}
-
-function readChecked<T>(file: string, tool: string): T | undefined {
-  let data: Buffer;
-  try {
-    data = readFileSync(file);
-  } catch {
-    return undefined;
+export function writeState(layout: BuildLayout, tool: string, state: BuildState, hash: HashBytes): void {
+  for (const [name, { outputs, ...head }] of Object.entries(state.machines)) {
+    const lines = Object.entries(outputs).map(([path, record]) => recordLine(path, record));
+    writeSealed(
+      layout.machineStateFile(name),
+      machineText({ version: STATE_VERSION, tool, ...head }, lines),
+      hash,
+    );
   }
+  const { hashes, machines } = state;
+  const shared: SharedState = { version: STATE_VERSION, tool, hashes, machines: Object.keys(machines) };
+  writeSealed(layout.stateFile, JSON.stringify(shared), hash);
+}
+
+interface Written {
+  readonly version: number;
+  readonly tool: string;
+}
+
+interface SharedState extends Written {
+  readonly hashes: BuildState["hashes"];
+  readonly machines: readonly string[];
+}
+
+/** What a machine's file says besides its outputs. */
+export type MachineHead = Omit<MachineState, "outputs">;
+
+/** One machine's state as the lines of its file, for a build that concerns few of its outputs: the others are not parsed. */
+export interface MachineLines {
+  readonly head: MachineHead;
+  has(path: string): boolean;
+  record(path: string): OutputRecord | undefined;
+  /** Outputs whose line holds one of these texts; more than are meant, but none fewer. */
+  holding(texts: readonly string[]): [RelPath, OutputRecord][];
+  /** Of an output that is there. */
+  replace(path: string, record: OutputRecord): void;
+  /** Replaces the file by rename. Throws what `fs` throws. */
+  write(head: MachineHead): void;
+}
+
+/** Undefined: this version can't trust it. */
+export function readMachineLines(
+  layout: BuildLayout,
+  machine: string,
+  tool: string,
+  hash: HashBytes,
+): MachineLines | undefined {
+  const file = layout.machineStateFile(machine);
+  const lines = readSealed(file, hash)?.split("\n");
+  if (lines === undefined || lines.pop() !== MACHINE_END) return undefined;
+  const first = lines.shift() ?? "";
+  const head = parsed<MachineHead & Written>(`${first}${MACHINE_END}`, tool);
+  if (!head) return undefined;
+  const at = new Map<string, number>();
+  for (const [i, line] of lines.entries()) at.set(line.slice(0, line.indexOf(RECORD_START) + 1), i);
+  const parse = (line: string): [RelPath, OutputRecord] => {
+    const entries = Object.entries(JSON.parse(`{${line.endsWith(",") ? line.slice(0, -1) : line}}`));
+    return entries[0] as [RelPath, OutputRecord];
+  };
+  return {
+    head,
+    has: (path) => at.has(JSON.stringify(path)),
+    record: (path) => {
+      const line = lines[at.get(JSON.stringify(path)) ?? -1];
+      return line === undefined ? undefined : parse(line)[1];
+    },
+    holding: (texts) => lines.filter((line) => texts.some((text) => line.includes(text))).map(parse),
+    replace: (path, record) => {
+      const i = at.get(JSON.stringify(path));
+      if (i === undefined) throw new Error(`${path} is not in the state`);
+      lines[i] = `${recordLine(path, record)}${lines[i]?.endsWith(",") ? "," : ""}`;
+    },
+    write: ({ generation, manifestSignature, rootSignature }) => {
+      const start = headText({ version: STATE_VERSION, tool, generation, manifestSignature, rootSignature });
+      writeSealed(file, [start, ...lines, MACHINE_END].join("\n"), hash);
+    },
+  };
+}
+
+/** One JSON document, an output a line. */
+function machineText(head: MachineHead & Written, lines: readonly string[]): string {
+  return `${headText(head)}\n${lines.join(",\n")}${lines.length === 0 ? "" : "\n"}${MACHINE_END}`;
+}
+
+function headText(head: MachineHead & Written): string {
+  return `${JSON.stringify(head).slice(0, -1)},"outputs":{`;
+}
+
+const MACHINE_END = "}}";
+/** Between a line's path and its record. In the path the second quote would have a backslash before it. */
+const RECORD_START = `":{"`;
+
+function recordLine(path: string, record: OutputRecord): string {
+  return `${JSON.stringify(path)}:${JSON.stringify(record)}`;
+}
+
+function parsed<T extends Written>(text: string, tool: string): T | undefined {
   try {
-    // The last line holds a checksum: a state that a full disk cut short, or that lost a bit, is no state.
-    const end = data.lastIndexOf("\n#");
-    if (end < 0 || data.toString("latin1", end + 2) !== checksum(data.subarray(0, end))) return undefined;
-    const read = JSON.parse(data.toString("utf8", 0, end)) as T & { version: number; tool: string };
+    const read = JSON.parse(text) as T;
     return read.version === STATE_VERSION && read.tool === tool ? read : undefined;
   } catch {
     return undefined;
   }
 }
 
-function writeChecked(file: string, value: object): void {
-  const body = Buffer.from(JSON.stringify(value));
-  const temporary = `${file}.${process.pid}`;
-  writeFileSync(temporary, Buffer.concat([body, Buffer.from(`\n#${checksum(body)}`)]));
-  renameSync(temporary, file);
+/** A file's text. Its last line holds a checksum: a state that a full disk cut short, or that lost a bit, is no state. */
+function readSealed(file: string, hash: HashBytes): string | undefined {
+  let data: Buffer;
+  try {
+    data = readFileSync(file);
+  } catch {
+    return undefined;
+  }
+  const end = data.lastIndexOf("\n#");
+  if (end < 0 || data.toString("latin1", end + 2) !== hash(data.subarray(0, end))) return undefined;
+  return data.toString("utf8", 0, end);
 }
 
-/** Length and 32-bit FNV-1a: against accidents, not against enemies, and quick enough for every start. Pure. */
-function checksum(data: Buffer): string {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < data.length; i++) hash = Math.imul(hash ^ (data[i] as number), 0x01000193);
-  return `${data.length}-${(hash >>> 0).toString(16)}`;
+function writeSealed(file: string, text: string, hash: HashBytes): void {
+  const body = Buffer.from(text);
+  const temporary = `${file}.${process.pid}`;
+  writeFileSync(temporary, Buffer.concat([body, Buffer.from(`\n#${hash(body)}`)]));
+  renameSync(temporary, file);
 }

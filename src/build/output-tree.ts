@@ -102,9 +102,13 @@ export function outputTree(
   /** Renames into place; whatever of another type stands there goes first. */
   const install = (from: string, path: RelPath): void => {
     const to = at(path);
-    const there = lookAt(to);
-    if (there?.isDirectory()) rmSync(to, { recursive: true });
-    renameSync(from, to);
+    try {
+      renameSync(from, to);
+    } catch (error) {
+      if (!lookAt(to)?.isDirectory()) throw error;
+      rmSync(to, { recursive: true });
+      renameSync(from, to);
+    }
   };
   const linkTwin = (path: RelPath, mode: number, content: string): boolean => {
     const twin = twins.get(twinKey(content, mode));

@@ -57,6 +57,12 @@ export function partReader(project: Project, hashes: SourceHashes, b3: Blake3, r
     watched.set(real, { signature: seen.signature, racy: seen.racy, byLink: true });
     return seen;
   };
+  /** Looks at every link on the way. */
+  const realPath = (file: string): AbsPath => {
+    const links = linksOnTheWay(file);
+    for (const link of links) look(link);
+    return (links.length === 0 ? file : realpathSync(file)) as AbsPath;
+  };
   const readPartial = (name: string): Part => {
     const [layer = "", ...rest] = name.split("/");
     const folder = folders.get(layer);
@@ -64,8 +70,7 @@ export function partReader(project: Project, hashes: SourceHashes, b3: Blake3, r
       return { hash: undefined };
     const file = join(folder, "_partials", `${rest.join("/")}.hbs`);
     if (!look(file).stats) return { hash: undefined };
-    for (const link of linksOnTheWay(file)) look(link);
-    const real = realpathSync(file) as AbsPath;
+    const real = realPath(file);
     if (real !== file) lookBehind(real);
     const data = readFileSync(real);
     return {
@@ -79,8 +84,7 @@ export function partReader(project: Project, hashes: SourceHashes, b3: Blake3, r
       return { hash: undefined };
     const file = join(project.root, path);
     if (!look(file).stats) return { hash: undefined };
-    for (const link of linksOnTheWay(file)) look(link);
-    const real = realpathSync(file) as AbsPath;
+    const real = realPath(file);
     // `var/` is what builds write: a build that read it would not repeat.
     const inside = real.startsWith(`${project.root}/`) && !real.startsWith(`${project.root}/var/`);
     if (!inside || !(real === file ? look(real) : lookBehind(real)).stats?.isFile())

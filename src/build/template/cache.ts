@@ -18,11 +18,21 @@ export interface TemplateCache extends CompiledTemplates {
   save(): void;
 }
 
-interface CacheFile {
+/** First line of the file; below it the templates stand, each as JSON. */
+interface Index {
   readonly tool: string;
-  /** By key, the longest unused first. */
-  readonly templates: Readonly<Record<string, CompiledTemplate>>;
+  /** By key, the longest unused first: bytes of its JSON, and the hash of it. */
+  readonly templates: Readonly<Record<string, readonly [sizeBytes: number, hash: string]>>;
 }
+
+/** What is kept, each template read when it is asked for: a build after an edit wants few of many. */
+interface Kept {
+  readonly keys: readonly string[];
+  /** Undefined: it is not there, or damaged. */
+  text(key: string): string | undefined;
+}
+
+const NOTHING: Kept = { keys: [], text: () => undefined };
 
 /** `hash` gives 64 hex digits of a text's BLAKE3; `file` undefined: nothing is kept; `readKept` false: only written. */
 export function templateCache(
@@ -31,14 +41,14 @@ export function templateCache(
   hash: (text: string) => string,
   readKept: boolean,
 ): TemplateCache {
-  const kept = file === undefined || !readKept ? {} : readCache(file, tool, hash);
+  const kept = file === undefined || !readKept ? NOTHING : readCache(file, tool, hash);
   const used = new Map<string, CompiledTemplate>();
   let compile: CompileTemplate | undefined;
   let fresh = 0;
   return {
     find: (template, layer) => {
       const key = hash(`${layer}\0${template.file}\0${template.text}`);
-      const known = used.get(key) ?? (Object.hasOwn(kept, key) ? kept[key] : undefined);
+      const known = used.get(key) ?? parsed(kept.text(key));
       const found = known ?? compile?.(template, layer);
       if (!found || "code" in found) return found;
       if (!known) fresh++;
@@ -51,32 +61,65 @@ export function templateCache(
     },
     save: () => {
       if (file === undefined || fresh < WORTH_WRITING) return;
-      const unused = Object.entries(kept).filter(([key]) => !used.has(key));
-      const templates = Object.fromEntries([...unused, ...used].slice(-MAX_KEPT));
-      writeCache(file, JSON.stringify({ tool, templates } satisfies CacheFile), hash);
+      const texts = new Map<string, string>();
+      for (const key of kept.keys) {
+        const text = used.has(key) ? undefined : kept.text(key);
+        if (text !== undefined) texts.set(key, text);
+      }
+      for (const [key, template] of used) texts.set(key, JSON.stringify(template));
+      writeCache(file, tool, [...texts].slice(-MAX_KEPT), hash);
       fresh = 0;
     },
   };
 }
 
-function readCache(file: AbsPath, tool: string, hash: (text: string) => string): CacheFile["templates"] {
+function parsed(text: string | undefined): CompiledTemplate | undefined {
+  return text === undefined ? undefined : (JSON.parse(text) as CompiledTemplate);
+}
+
+function readCache(file: AbsPath, tool: string, hash: (text: string) => string): Kept {
   try {
-    const text = readFileSync(file, "utf8");
-    const end = text.indexOf("\n");
-    const body = text.slice(end + 1);
-    if (text.slice(0, end) !== hash(body)) return {};
-    const read = JSON.parse(body) as CacheFile;
-    return read.tool === tool ? read.templates : {};
+    const data = readFileSync(file);
+    const seal = data.indexOf("\n");
+    const end = data.indexOf("\n", seal + 1);
+    const first = data.toString("utf8", seal + 1, end);
+    if (data.toString("latin1", 0, seal) !== hash(first)) return NOTHING;
+    const index = JSON.parse(first) as Index;
+    if (index.tool !== tool) return NOTHING;
+    const places = new Map<string, { readonly from: number; readonly to: number; readonly sum: string }>();
+    let from = end + 1;
+    for (const [key, [sizeBytes, sum]] of Object.entries(index.templates)) {
+      places.set(key, { from, to: from + sizeBytes, sum });
+      from += sizeBytes;
+    }
+    return {
+      keys: [...places.keys()],
+      text: (key) => {
+        const place = places.get(key);
+        const text = place && data.toString("utf8", place.from, place.to);
+        return text !== undefined && hash(text) === place?.sum ? text : undefined;
+      },
+    };
   } catch {
-    return {};
+    return NOTHING;
   }
 }
 
-function writeCache(file: AbsPath, body: string, hash: (text: string) => string): void {
+function writeCache(
+  file: AbsPath,
+  tool: string,
+  texts: readonly (readonly [key: string, text: string])[],
+  hash: (text: string) => string,
+): void {
+  const templates = Object.fromEntries(
+    texts.map(([key, text]) => [key, [Buffer.byteLength(text), hash(text)] as const]),
+  );
+  const index = JSON.stringify({ tool, templates } satisfies Index);
   const temporary = `${file}.${process.pid}`;
   try {
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-    writeFileSync(temporary, `${hash(body)}\n${body}`, { mode: 0o600 });
+    const body = texts.map(([, text]) => text).join("");
+    writeFileSync(temporary, `${hash(index)}\n${index}\n${body}`, { mode: 0o600 });
     renameSync(temporary, file);
   } catch {
     if (existsSync(temporary)) rmSync(temporary);

@@ -41,14 +41,14 @@ async function keepArguments(machine: Machine): Promise<void> {
      cp --reflink=always /var/lib/local/guests/new/disk.raw /var/lib/alone.raw; ip tuntap add dev vb-alone mode tap vnet_hdr; ip link set vb-alone up
      sed -e 's,/run/local/vm-prepared/new/credentials,/run/alone/credentials,g' -e 's,/run/local/vm/new/,/run/alone/,g' -e 's,vb-new,vb-alone,' \\
        -e 's,/var/lib/local/guests/new/disk.raw,/var/lib/alone.raw,' -e 's,/var/lib/local/guests/new/vm/seed-[^,]*,/run/alone/seed.iso,' \\
-       /run/local/vm-prepared/new/arguments >/run/alone/arguments`,
+       /run/local/vm-prepared/new/arguments-* >/run/alone/arguments`,
   );
 }
 
 async function alone(machine: Machine): Promise<number> {
   const said = await inside(
     machine,
-    `. /run/alone/arguments; eval "words=($VM_ARGUMENTS)"; rm -f /run/alone/states; date +%s%6N
+    `mapfile -t words </run/alone/arguments; rm -f /run/alone/states; date +%s%6N
      qemu-system-x86_64 "\${words[@]}" >/dev/null 2>&1 & ${untilItRuns("/run/alone/states")}; kill -KILL $!; wait $! 2>/dev/null; true`,
   );
   return ((parseFirstInstruction(said) ?? Number.NaN) - Number.parseInt(said, 10)) / 1000;
@@ -70,7 +70,7 @@ async function start(machine: Machine, before = ":", meanwhile?: () => Promise<v
   );
   const said = await inside(
     machine,
-    `date +%s%6N; systemctl start --no-block vm@new; ${untilItRuns("/run/local/vm/new/states")}; echo
+    `date +%s%6N; systemctl start --no-block vm@new; ${untilItRuns("/run/local/vm/new/states")}; stat -c 'prepared %.Y' /run/local/vm-prepared/new; echo
      systemctl show --timestamp=us --property=${[...PHASE_PROPERTIES, ...BOTH].join(",")} ${UNITS.join(" ")}`,
   );
   await meanwhile?.();
@@ -85,7 +85,11 @@ async function start(machine: Machine, before = ":", meanwhile?: () => Promise<v
   // systemd writes each time on both clocks.
   const [onWall = "", onMonotonic = ""] = BOTH.map((name) => units[0]?.get(name) ?? "");
   const apartUs = wallUs(onWall) - Number(onMonotonic);
-  const phases = phasesOf(units, askedUs - apartUs, { bornUs: ranUs - apartUs, readyUs: undefined });
+  const phases = phasesOf(units, askedUs - apartUs, {
+    bornUs: ranUs - apartUs,
+    readyUs: undefined,
+    preparedUs: Number(/^prepared (\d+\.\d{3})/m.exec(said)?.[1]) * 1e6 - apartUs,
+  });
   return { ms: (ranUs - askedUs) / 1000, madeMs: Number(made) / 1000, phases };
 }
 

@@ -53,13 +53,21 @@ export function parseShow(text: string): UnitProperties[] {
 
 /**
  * The phases that took place after `requestUs`, in the order of their beginnings; several run at once. `readyUs` is when
- * the guest said READY, `bornUs` when its first process began, a virtual machine's first instruction ran: undefined where
- * nobody knows. All on the machine's monotonic clock, in microseconds. Pure.
+ * the guest said READY, `bornUs` when its first process began, a virtual machine's first instruction ran, and `preparedUs` when
+ * that had all that QEMU is started with: undefined where nobody knows. All on the machine's monotonic clock, in microseconds. Pure.
  */
 export function phasesOf(
   units: readonly UnitProperties[],
   requestUs: number,
-  { bornUs, readyUs }: { readonly bornUs: number | undefined; readonly readyUs: number | undefined },
+  {
+    bornUs,
+    readyUs,
+    preparedUs,
+  }: {
+    readonly bornUs: number | undefined;
+    readonly readyUs: number | undefined;
+    readonly preparedUs?: number | undefined;
+  },
 ): Phase[] {
   const out: Phase[] = [];
   const add = (name: Phase["name"], fromUs: number, toUs: number): void => {
@@ -74,7 +82,7 @@ export function phasesOf(
     if (known) add(known[1], from, to);
     else if (id.startsWith("vm@")) {
       // Until QEMU began, until it ran the guest, and from then on.
-      const main = Number(unit.get("ExecMainStartTimestampMonotonic") ?? 0);
+      const main = preparedUs ?? Number(unit.get("ExecMainStartTimestampMonotonic") ?? 0);
       add("prepare", from, main);
       if (bornUs !== undefined) add("qemu", main, bornUs);
       add("boot", bornUs ?? main, to);

@@ -97,14 +97,10 @@ export function describeVmProblem(p: VmProblem): Diagnostic {
         },
       );
     case "argument":
-      return problem(
-        "vm-argument",
-        `${guest}: ${printable(p.argument)} holds a quote, a backslash, \`$\` or a control character`,
-        {
-          notes: ["it would not reach QEMU as it stands"],
-          help: "name it without them",
-        },
-      );
+      return problem("vm-argument", `${guest}: ${printable(p.argument)} holds a control character`, {
+        notes: ["it would not reach QEMU as it stands"],
+        help: "name it without one",
+      });
     case "ended":
       return problem("vm-ended", `${guest} ended before it said that it is ready`, {
         notes: consoleNotes(p.console),

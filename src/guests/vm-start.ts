@@ -44,6 +44,8 @@ import {
 export const VM_RUN = "/run/local/vm";
 /** Root's: what QEMU is started with. */
 export const VM_PREPARED = "/run/local/vm-prepared";
+/** In it, what QEMU's arguments are called until all else is done: whoever becomes QEMU waits for another name. */
+export const ARGUMENTS_DRAFT = "arguments.draft";
 const TPM_RUN = "/run/local/swtpm";
 const ABILITIES = "/run/local/vm-host/abilities.json";
 const UEFI_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd";
@@ -69,7 +71,7 @@ export interface VmStart {
   readonly disk: VmDisk;
   /** It has to be this large; undefined: it is as its image is. */
   readonly wantedBytes?: number;
-  /** In the folder `VM_PREPARED/NAME`; the user that QEMU runs as owns those below `credentials`. */
+  /** In the folder `VM_PREPARED/NAME`; all but the limits belong to the user that QEMU runs as. */
   readonly files: readonly KitFile[];
   readonly seed: { readonly file: string; readonly files: readonly NamedText[] };
   /** UEFI's, which the guest keeps. */
@@ -189,7 +191,7 @@ export function readVmStart(guest: Guest, disk: VmDisk, { id, link }: VmIdentity
         return { file: join(prepared, "credentials", c.name), mode: "400", text: content };
       }),
       { file: join(prepared, "limits.json"), mode: "644", text: `${JSON.stringify(limits)}\n` },
-      { file: join(prepared, "arguments"), mode: "600", text: text.value },
+      { file: join(prepared, ARGUMENTS_DRAFT), mode: "400", text: text.value },
     ],
     seed: { file: seedFile, files: seed },
     ...(hasUefi ? { variables } : {}),

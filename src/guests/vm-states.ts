@@ -1,10 +1,10 @@
 /**
  * When a virtual machine that runs ran its first instruction, by what QEMU writes of its states. Must not know who asks.
  */
-import { closeSync, constants, openSync, readSync } from "node:fs";
+import { closeSync, constants, openSync, readSync, statSync } from "node:fs";
 import { STATES_FILE } from "./qemu-arguments.ts";
 import { nowUs } from "./unit-calls.ts";
-import { VM_RUN } from "./vm-start.ts";
+import { VM_PREPARED, VM_RUN } from "./vm-start.ts";
 
 /** The first line is what counts. */
 const LOOKED_AT_BYTES = 4096;
@@ -26,6 +26,15 @@ export function firstInstructionUs(guest: string): number | undefined {
     closeSync(file);
     const at = parseFirstInstruction(text.toString("latin1", 0, length));
     return at === undefined ? undefined : at - Date.now() * 1000 + nowUs();
+  } catch {
+    return undefined;
+  }
+}
+
+/** When all was there that QEMU is started with, on the clock of `nowUs`; undefined: it is not. Reads the disk. */
+export function preparedUs(guest: string): number | undefined {
+  try {
+    return statSync(`${VM_PREPARED}/${guest}`).mtimeMs * 1000 - Date.now() * 1000 + nowUs();
   } catch {
     return undefined;
   }

@@ -206,10 +206,10 @@ test("folders are shared read-only by 9p", () => {
   );
 });
 
-test("arguments survive systemd's two readings, and what would not is refused by name", () => {
-  const made = argumentsFile("web", ["-append", "a b=c", "-m", "512"]);
-  assert.deepEqual(made.ok && made.value, `VM_ARGUMENTS="'-append' 'a b=c' '-m' '512'"\n`);
-  for (const bad of ["a'b", 'a"b', "a\\b", "a$b", "a`b", "a\nb", "a\x7f"]) {
+test("arguments are a line each, and what could not be is refused by name", () => {
+  const made = argumentsFile("web", ["-append", "a b='c' \\$d", "-m", "512"]);
+  assert.deepEqual(made.ok && made.value, "-append\na b='c' \\$d\n-m\n512\n");
+  for (const bad of ["a\nb", "a\0b", "a\x7f"]) {
     const refused = argumentsFile("web", ["-m", bad]);
     assert.ok(!refused.ok && refused.problems[0]?.code === "vm-argument", JSON.stringify(bad));
   }

@@ -162,7 +162,7 @@ const tryStart = (machine: Machine, before = ":"): Promise<string> =>
      for i in $(seq 1000); do grep -qs 'running 1' /run/local/vm/micro/states && break; case $(systemctl is-active vm@micro guest-net@micro) in *failed*) break;; esac; sleep 0.05; done
      sed 's/^.*:vm/vm/' /run/local/vm/micro/states 2>/dev/null
      find /run/local/guests/micro* /run/local/bridge/lan.hosts/micro /run/local/bridge/lan.dhcp/micro -type f -printf '%m ' -exec sha256sum {} \\; 2>/dev/null | sort
-     find /run/local/guests/claims /run/local/vm-prepared/micro -printf '%p %y %m %U %l\n' 2>/dev/null | sort; ip -o -d link show vb-micro 2>/dev/null | grep -oE 'master lan|vnet_hdr on|user [0-9]*'
+     find /run/local/guests/claims /run/local/vm-prepared/micro -printf '%p %y %m %U %l\n' 2>/dev/null | sed 's/arguments-[0-9a-f]*/arguments/' | sort; ip -o -d link show vb-micro 2>/dev/null | grep -oE 'master lan|vnet_hdr on|user [0-9]*'
      systemctl kill --kill-whom=main --signal=KILL vm@micro 2>/dev/null
      for i in $(seq 200); do case $(systemctl is-active vm@micro) in failed|inactive) break;; esac; sleep 0.05; done
      umount -q /usr/bin/node; systemctl stop vm@micro guest-net@micro guest-root@micro; systemctl reset-failed`,

@@ -37,7 +37,7 @@ import {
 } from "labctl/guests/places.ts";
 import { makeKits } from "labctl/guests/start-kits.ts";
 import { bornUs, lastLines, leaderOf, nowUs, showUnits, systemctl } from "labctl/guests/unit-calls.ts";
-import { firstInstructionUs } from "labctl/guests/vm-states.ts";
+import { firstInstructionUs, preparedUs } from "labctl/guests/vm-states.ts";
 import type { NetworkMode } from "labctl/ipam/wish.ts";
 
 const UNITS = "/etc/systemd/system";
@@ -121,6 +121,7 @@ async function start({ definition }: Options): Promise<object> {
     totalMs: Math.round((readyUs - startedUs) / 1000),
     requestMs: Math.round((readyUs - requestUs) / 1000),
     phases: phasesOf(shown, requestUs, {
+      preparedUs: guest.kind === "vm" ? preparedUs(name) : undefined,
       bornUs: guest.kind === "vm" ? firstInstructionUs(name) : leader === undefined ? undefined : bornUs(leader),
       readyUs: readyAt(shown.find((u) => u.get("Id") === unit)?.get("StatusText")),
     }),

@@ -1,13 +1,13 @@
 /**
  * Makes everything ready that one virtual machine's QEMU needs:
  *
- *     vm.mjs prepare NAME     checks, and writes /run/local/vm-prepared/NAME/arguments, from which QEMU is started
+ *     vm.mjs prepare NAME     checks, and writes /run/local/vm-prepared/NAME/arguments-*, for which `run` waits
  *
  * Runs as root, where `vm` beside it finds that something has changed since the last start. QEMU runs as a user of its own, who
  * owns /run/local/vm/NAME, and nothing in which root then writes: what he could replace by a link, root would follow.
  */
 import { spawnSync } from "node:child_process";
-import { chmodSync, chownSync, constants, copyFileSync, existsSync, lchownSync, mkdirSync, readlinkSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, constants, copyFileSync, existsSync, lchownSync, mkdirSync, readlinkSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { isIPv6 } from "node:net";
 import { basename, dirname, join } from "node:path";
 import { type Diagnostic, formatDiagnostic } from "labctl/diagnostics.ts";
@@ -17,7 +17,7 @@ import { renderNode } from "labctl/guests/qemu-arguments.ts";
 import { describeVmProblem } from "labctl/guests/vm-problems.ts";
 import type { VmLink } from "labctl/guests/vm-provision.ts";
 import { makeSeed } from "labctl/guests/vm-seed.ts";
-import { keepVmKit, readVmDisk, readVmStart, tapName, VM_PREPARED, VM_RUN } from "labctl/guests/vm-start.ts";
+import { ARGUMENTS_DRAFT, keepVmKit, readVmDisk, readVmStart, tapName, VM_PREPARED, VM_RUN } from "labctl/guests/vm-start.ts";
 
 const UEFI_VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 
@@ -78,9 +78,10 @@ async function prepare(name: string): Promise<void> {
   for (const { file, mode, text } of start.files) {
     // In a folder of root's, so that nobody else puts a link there.
     writeFileSync(file, text, { mode: Number.parseInt(mode, 8), flag: "wx" });
-    if (basename(dirname(file)) === "credentials") lchownSync(file, user, user);
+    if (file !== join(prepared, "limits.json")) lchownSync(file, user, user);
   }
   process.stderr.write(start.said);
+  renameSync(join(prepared, ARGUMENTS_DRAFT), join(prepared, `arguments-${process.env.INVOCATION_ID}`));
   keep(guest);
 }
 

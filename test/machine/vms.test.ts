@@ -135,7 +135,7 @@ test("from request to first instruction; a start that was killed keeps nobody fr
     const said = await inside(
       machine,
       `asked=$(date +%s%3N); systemctl start --no-block vm@micro
-       for i in $(seq 1000); do grep -qs 'running 1' /run/local/vm/micro/states && break; [ $(systemctl is-active vm@micro) = failed ] && exit 1; sleep 0.05; done
+       for i in $(seq 100); do sleep 0.5; grep -qs 'running 1' /run/local/vm/micro/states && break; [ $(systemctl is-active vm@micro) = failed ] && exit 1; done
        read -r first </run/local/vm/micro/states; first=\${first#*@}; first=\${first%%:*}
        echo $(( \${first/./} / 1000 - asked ))
        ${n === 0 ? "systemctl kill --signal=KILL vm@micro; sleep 0.5" : ":"}; systemctl stop vm@micro; systemctl reset-failed`,

@@ -11,18 +11,27 @@ import { callRemote, refusalOf } from "./session.ts";
 import type { Transport } from "./transport.ts";
 
 /**
- * A connection that was begun longer ago than this when it is asked to confirm proves too little: a unit that counts
- * as started may still be at work on the firewall. Then another one is made.
+ * A connection that has stood for longer than this when it is asked to confirm, or that was begun longer ago than the
+ * second figure, proves too little: a unit that counts as started may still be at work on the firewall. Then another one
+ * is made. One that is being made when it is asked for is as fresh as another one would be.
  */
 const FRESH_MS = 250;
+const BEGUN_MS = 2_000;
 /** An early connection that fails sooner is followed by another attempt. */
 const PATIENCE_MS = 3_000;
+
+interface Early {
+  readonly startedAt: number;
+  readonly connection: Promise<Result<Transport>>;
+  /** When it stood; undefined: it is being made. */
+  openedAt?: number;
+}
 
 export class Confirmation {
   readonly #machine: string;
   readonly #number: number;
   readonly #settings: PushSettings;
-  #early: { readonly startedAt: number; readonly connection: Promise<Result<Transport>> } | undefined;
+  #early: Early | undefined;
 
   constructor(machine: string, number: number, settings: PushSettings) {
     this.#machine = machine;
@@ -33,9 +42,13 @@ export class Confirmation {
   /** Units and triggers have run: connects while the machine's checks are at work. Never before that. */
   begin(): void {
     const connection = this.#settings.reconnect();
+    const early: Early = { startedAt: performance.now(), connection };
+    const opened = (): void => {
+      early.openedAt = performance.now();
+    };
     // Whoever waits for it hears of a bug; until then it is nobody's.
-    connection.catch(() => {});
-    this.#early = { startedAt: performance.now(), connection };
+    connection.then(opened, opened);
+    this.#early = early;
   }
 
   /** Nothing is to be confirmed after all. */
@@ -79,13 +92,14 @@ export class Confirmation {
   /** Undefined: there is none that still proves anything. */
   async #earlyConnection(now: number): Promise<Result<Transport> | undefined> {
     if (!this.#early) return undefined;
-    if (now - this.#early.startedAt > FRESH_MS) {
+    const { startedAt, openedAt } = this.#early;
+    if (now - startedAt > BEGUN_MS || (openedAt !== undefined && now - openedAt > FRESH_MS)) {
       this.drop();
       return undefined;
     }
     const connection = await this.#early.connection;
     // What failed at once may have met a restarting sshd; what took long has waited enough.
-    const tooSoon = !connection.ok && performance.now() - this.#early.startedAt < PATIENCE_MS;
+    const tooSoon = !connection.ok && performance.now() - startedAt < PATIENCE_MS;
     return tooSoon ? undefined : connection;
   }
 }

@@ -28,7 +28,7 @@ async function builtTree(t: TestContext, files: Readonly<Record<string, string>>
   const entries: ManifestEntry[] = Object.entries(files).map(([path, text]) =>
     text.startsWith("->")
       ? link(path, text.slice(2))
-      : { ...file(path, "0", { mode: 0o640 }), hash: b3.hash(text), sizeBytes: Buffer.byteLength(text) },
+      : { ...file(path, "0", { mode: 0o644 }), hash: b3.hash(text), sizeBytes: Buffer.byteLength(text) },
   );
   const changes = diffTrees(undefined, manifestOf(entries));
   const pack = () => packParcel("m", folder, changes, MANIFEST, b3);
@@ -125,7 +125,6 @@ test("files, modes and links arrive whatever their names; owners and times are t
   const killed = commit(machine, parcel, PUTS, { LABCTL_TEST_KILL_AT: "parcel-unpacked" });
   assert.equal(killed.signal, "SIGKILL");
   const stage = join(machine.root, ".labctl/stage/s1");
-  assert.equal(existsSync(join(stage, "parcel")), false);
   assert.equal(commit(machine, parcel, PUTS).done, "ok");
   const live = machine.snapshot();
   for (const [path, text] of Object.entries(FILES))

@@ -93,12 +93,11 @@ verb_commit() {
     take_back "$NEW_N"
   fi
   step commit "${#PUTS[@]} renamed"
-  rm -f -- "$STATE/errors"
   if ! { apply "$NEW_N" "$failed_before" "${APPLY[@]}" && { ((CONFIRM == 0)) || still_works; }; }; then
     step apply
     take_back "$NEW_N"
   fi
-  rm -f -- "$STATE/pending"
+  rm -f -- "$STATE/pending" "$STATE/errors"
   prune "$KEEP"
   if ((CONFIRM > 0)); then
     # For the look that `confirm` takes.
@@ -179,7 +178,11 @@ prepare() { # SESSION
     [[ ! -e $folder ]] || rm -rf -- "$folder"
     mkdir -p -- "$folder/replaced" "$folder/before" && at prepare-begun || return 1
     save_program && early_users "$stage/tree" "${APPLY[@]}" && check_owners "$stage" || return 1
-    for path in "${PUTS[@]}"; do lines+=("${PUT_ATTR[$path]}$TAB$path"); done
+    for path in "${PUTS[@]}"; do
+      # A mode with special bits is set anew: whether tar kept them is not worth a doubt.
+      [[ -n $UNPACKED && ${PUT_ATTR[$path]} == 00???"${TAB}root${TAB}root" && $EUID == 0 ]] ||
+        lines+=("${PUT_ATTR[$path]}$TAB$path")
+    done
     attributes "$stage/tree" "${lines[@]}" && at stage-attributes-set || return 1
     for path in generation paths fingerprint manifest.json pending; do
       [[ ! -e $STATE/$path ]] || present+=("$STATE/$path")
@@ -193,9 +196,11 @@ prepare() { # SESSION
     : >"$folder/actions"
     if ((${#PLANNED[@]} > 0)); then printf '%s\n' "${PLANNED[@]}"; fi >"$folder/plan"
     if ((${#TOUCHED[@]} > 0)); then printf '%s\n' "${TOUCHED[@]}"; fi >"$folder/touched"
+    line=unasked
+    ((CONFIRM == 0)) || line=no
     {
       printf '%s\n' "number=$NEW_N" "id=$NEW_ID" "previous=$GEN" "previous_id=$GEN_ID" "time=$EPOCHSECONDS" \
-        "by=$WHO" "confirmed=$( ((CONFIRM > 0)) && echo no || echo unasked)"
+        "by=$WHO" "confirmed=$line"
       for line in "${META[@]}"; do printf '%s\n' "$line"; done
     } >"$folder/meta" && at prepared
   } 2>"$stage/errors"
@@ -203,7 +208,7 @@ prepare() { # SESSION
 
 # A rename cannot cross file systems, and a commit must not run out of inodes half-way.
 check_room() {
-  local blocks size total inodes path device folder
+  local blocks size total inodes path device='' folder
   local -a folders=()
   local -A seen=()
   read -r blocks size total inodes < <(stat -f -c '%a %S %c %d' -- "$STATE")
@@ -218,13 +223,13 @@ check_room() {
     seen[$folder]=1
     folders+=("$folder")
   done
-  device=$(stat -c %d -- "$STATE")
   while IFS= read -r path; do
+    [[ -n $device ]] || device=${path%% *}
     if [[ ${path%% *} != "$device" ]]; then
       printf 'another file system is mounted at %s\n' "${path#* }" >&2
       return 1
     fi
-  done < <(batch stat -c '%d %n' -- "${folders[@]}")
+  done < <(batch stat -c '%d %n' -- "$STATE" "${folders[@]}")
 }
 
 # Owners of folders and of attribute changes must exist; those of staged files show when they are set.

@@ -53,6 +53,8 @@ verb_stage_from_generations() {
 prune() {
   local -a numbers=()
   local i
+  # Most often there are too few to look further.
+  entries "$STATE/generations" && ((${#ENTRIES[@]} > $1)) || return 0
   read_generation
   mapfile -t numbers < <(generation_numbers)
   for ((i = 0; i < ${#numbers[@]} - $1; i++)); do

@@ -139,34 +139,30 @@ go_forward() {
   attributes "$ROOT" "${attr[@]}" && at attributes-set || return 1
   remove_files "${del[@]}" && at deleted || return 1
   remove_folders "${rmdir[@]}" && at folders-removed || return 1
-  write_pending "${apply[@]}" && make_current "$n" "$id" || return 1
+  make_current "$n" "$id" "$STATE/stage/$session" "${apply[@]}" || return 1
   sync -f -- "$STATE" && at synced || return 1
   rm -f -- "$STATE/journal" && at committed
   rm -rf -- "$STATE/stage/$session"
 }
 
-# write_pending LINE...: the unit actions that are still to be done, for whoever comes after an interruption.
-write_pending() {
-  if (($# == 0)); then
-    rm -f -- "$STATE/pending"
-    return
-  fi
-  # Who reads it compares the boot: after another one there is nothing left to do.
-  boot_id
-  { printf 'boot\t%s\n' "$REPLY" && printf '%s\n' "$@"; } >"$STATE/pending.new" &&
-    mv -f -T -- "$STATE/pending.new" "$STATE/pending" && at pending-written
-}
-
-# make_current N ID: labctl's own files follow the tree; `generation` last.
+# make_current N ID STAGE LINE...: labctl's own files follow the tree. The lines are the unit actions that are still to
+# be done, for whoever comes after an interruption. All files are made aside, then renamed in this order.
 make_current() {
-  local folder=$STATE/generations/$1
-  merge_fingerprint touched "$folder/paths" "$folder/touched" >"$STATE/fingerprint.new" &&
-    mv -f -T -- "$STATE/fingerprint.new" "$STATE/fingerprint" && at fingerprint-written &&
-    cp -- "$folder/paths" "$STATE/paths.new" && mv -f -T -- "$STATE/paths.new" "$STATE/paths" &&
-    cp -- "$folder/manifest.json" "$STATE/manifest.json.new" &&
-    mv -f -T -- "$STATE/manifest.json.new" "$STATE/manifest.json" && at manifest-written &&
-    printf '%s %s\n' "$1" "$2" >"$STATE/generation.new" &&
-    mv -f -T -- "$STATE/generation.new" "$STATE/generation" && at generation-written
+  local folder=$STATE/generations/$1 aside=$3/own
+  local -a names=(pending fingerprint paths manifest.json generation)
+  mkdir -p -- "$aside" || return 1
+  if (($# > 3)); then
+    # Who reads it compares the boot: after another one there is nothing left to do.
+    boot_id
+    { printf 'boot\t%s\n' "$REPLY" && printf '%s\n' "${@:4}"; } >"$aside/pending" || return 1
+  else
+    [[ ! -e $STATE/pending ]] || rm -f -- "$STATE/pending" || return 1
+    names=("${names[@]:1}")
+  fi
+  merge_fingerprint touched "$folder/paths" "$folder/touched" >"$aside/fingerprint" &&
+    cp -t "$aside" -- "$folder/paths" "$folder/manifest.json" &&
+    printf '%s %s\n' "$1" "$2" >"$aside/generation" && at current-prepared || return 1
+  mv -f -t "$STATE" -- "${names[@]/#/$aside/}" && at generation-written
 }
 
 # Room that a full disk leaves for the way back: it needs copies of labctl's own files. Made before a commit begins.

@@ -2,6 +2,9 @@
 # The remote program, part 9: a small change set that comes on standard input before the operations of a commit.
 # Fills a stage and nothing else; must not know what is in it.
 
+# Set: files of the stage have the modes of the commit's operations already, and belong to root.
+UNPACKED=''
+
 # receive_parcel SESSION BYTES SHA256: a tar archive of that length, `manifest.json` and `tree/PATH`s. False and a
 # problem unless every byte of it arrived, was written and was unpacked.
 receive_parcel() {
@@ -29,6 +32,6 @@ receive_parcel() {
     problem parcel-failed "${said%%$'\n'*}"
     return 1
   fi
-  rm -f -- "$stage/parcel"
+  UNPACKED=1
   at parcel-unpacked
 }

@@ -268,9 +268,16 @@ plan_commit() {
 
 # Prints the paths that labctl owns once this commit stands, sorted.
 owned_after() {
-  local path
-  for path in "${DELS[@]}" "${RMDIRS[@]}"; do OWNED[$path]=''; done
-  for path in "${!NEW_OWNED[@]}"; do OWNED[$path]=1; done
+  local path same=1
+  for path in "${DELS[@]}" "${RMDIRS[@]}"; do OWNED[$path]='' same=''; done
+  for path in "${!NEW_OWNED[@]}"; do
+    [[ -n ${OWNED[$path]-} ]] || same=''
+    OWNED[$path]=1
+  done
+  if [[ -n $same && -s $STATE/paths ]]; then
+    printf '%s\n' "${OWNED_LIST[@]}"
+    return
+  fi
   for path in "${!OWNED[@]}"; do
     [[ -z ${OWNED[$path]} ]] || printf '%s\n' "$path"
   done | sort

@@ -95,6 +95,14 @@ valid_unit() {
   esac
 }
 
+# split TEXT: its lines that are not empty, in ROWS. From a pipe bash would read byte by byte.
+declare -a ROWS=()
+split() {
+  local IFS=$'\n'
+  # shellcheck disable=SC2206 # no glob expands here
+  ROWS=($1)
+}
+
 # batch COMMAND... -- ARGUMENT...: as few runs of COMMAND as the argument limit allows; none without arguments.
 batch() {
   local -a command=()

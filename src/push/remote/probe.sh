@@ -104,10 +104,14 @@ probe_repository() {
 
 # `failed` for each failed unit, then name and ActiveState of all that were listed but devices, which never stop.
 probe_states() { # descriptor
-  local name state text=''
-  while read -r name _ state _ <&"$1"; do
-    [[ $state != failed ]] || record failed "$name"
-    [[ $name == *.device ]] || text+="$name $state"$'\n'
+  local line text=''
+  local -a words=()
+  split "$(cat <&"$1")"
+  for line in "${ROWS[@]}"; do
+    # shellcheck disable=SC2206 # words of systemctl
+    words=($line)
+    [[ ${words[2]-} != failed ]] || record failed "${words[0]}"
+    [[ ${words[0]} == *.device ]] || text+="${words[0]} ${words[2]-}"$'\n'
   done
   data states "${text%$'\n'}"
 }
@@ -224,12 +228,12 @@ begin_stage() {
     problem bad-session "$1"
     return 1
   fi
-  if ! { mkdir -p -- "$STATE/stage" && (umask 077 && mkdir -p -- "$STATE/stage/$1/tree"); } 2>/dev/null; then
+  if ! { { [[ -d $STATE/stage ]] || mkdir -p -- "$STATE/stage"; } && (umask 077 && exec mkdir -p -- "$STATE/stage/$1/tree"); } 2>/dev/null; then
     problem not-writable "$STATE/stage"
     return 1
   fi
   # A journal may still need its stage, however old.
-  [[ -e $STATE/journal ]] ||
+  [[ -e $STATE/journal ]] || ! entries "$STATE/stage" || ((${#ENTRIES[@]} == 1)) ||
     find "$STATE/stage" -mindepth 1 -maxdepth 1 ! -name "$1" -mmin +60 -exec rm -rf -- '{}' +
   record stage "$1" "$STATE/stage/$1"
 }

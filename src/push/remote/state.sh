@@ -22,15 +22,15 @@ read_generation() {
   return 1
 }
 
-# Sets the associative array OWNED: the paths that labctl put here.
+# Sets the associative array OWNED, the paths that labctl put here, and OWNED_LIST, the same as they are listed.
 declare -A OWNED=()
+declare -a OWNED_LIST=()
 read_owned() {
-  local -a list=()
   local path
-  OWNED=()
+  OWNED=() OWNED_LIST=()
   [[ -r $STATE/paths ]] || return 0
-  mapfile -t list <"$STATE/paths"
-  for path in "${list[@]}"; do
+  mapfile -t OWNED_LIST <"$STATE/paths"
+  for path in "${OWNED_LIST[@]}"; do
     [[ -z $path ]] || OWNED[$path]=1
   done
 }
@@ -52,15 +52,15 @@ fresh_fingerprint() {
 #   ctime:   a line in TOUCHED is new only where nothing but its ctime differs: a hard link was made and removed again.
 merge_fingerprint() {
   local mode=$1 line path
-  local -a stored=() fresh=() list=()
+  local -a stored=() list=()
   local -A old=() touched=() seen=()
   [[ -r $STATE/fingerprint ]] && mapfile -t stored <"$STATE/fingerprint"
   # A damaged one may hold lines without a path.
   for line in "${stored[@]}"; do [[ $line != *"$TAB"?* ]] || old[${line#*"$TAB"}]=$line; done
   mapfile -t list <"$3"
   for path in "${list[@]}"; do [[ -z $path ]] || touched[$path]=1; done
-  mapfile -t fresh < <(fresh_fingerprint "$2")
-  for line in "${fresh[@]}"; do
+  split "$(fresh_fingerprint "$2")"
+  for line in "${ROWS[@]}"; do
     path=${line#*"$TAB"}
     seen[$path]=1
     if [[ -z ${old[$path]-} ]]; then
@@ -150,7 +150,22 @@ interrupted() {
   [[ -d $STATE/generations/$((GEN + 1)) ]]
 }
 
+# entries FOLDER: the names in a folder of labctl's own, in ENTRIES; false if there are none.
+declare -a ENTRIES=()
+entries() {
+  ENTRIES=()
+  set +f
+  local name
+  for name in "$1"/*; do [[ ! -e $name && ! -L $name ]] || ENTRIES+=("${name##*/}"); done
+  set -f
+  ((${#ENTRIES[@]} > 0))
+}
+
 # Numbers of the generations kept, ascending.
 generation_numbers() {
-  find "$STATE/generations" -mindepth 1 -maxdepth 1 -type d -name '[1-9]*' -printf '%f\n' 2>/dev/null | sort -n
+  local name
+  entries "$STATE/generations" || return 0
+  for name in "${ENTRIES[@]}"; do
+    [[ $name != [1-9]* || ! -d $STATE/generations/$name ]] || printf '%s\n' "$name"
+  done | sort -n
 }

@@ -18,9 +18,12 @@ arm_undo() {
 }
 
 disarm_undo() {
-  drop_way_in
-  [[ -e $STATE/undo ]] || return 0
-  rm -f -- "$STATE/undo"
+  if [[ ! -e $STATE/undo ]]; then
+    drop_way_in
+    return 0
+  fi
+  # In this order.
+  rm -rf -- "$WAY_IN" "$STATE/undo"
   "$SYSTEMCTL" stop "$UNDO_UNIT.timer" >/dev/null 2>&1
   return 0
 }

@@ -20,7 +20,7 @@ drop_way_in() { [[ ! -e $WAY_IN ]] || rm -rf -- "$WAY_IN"; }
 
 # save_way_in N: before anything live changes. Beside `prepare`, so that it costs no time of its own.
 save_way_in() {
-  local user home path users='root'
+  local user path users='root'
   local -a there=() asking=()
   watches_way_in || return 0
   mkdir -m 0700 -- "$WAY_IN" "$WAY_IN/files" && printf '%s\n' "$1" >"$WAY_IN/generation" || return 1
@@ -30,8 +30,8 @@ save_way_in() {
   {
     printf '%s\n' "${WATCHED_FILES[@]}"
     for user in $users; do
-      IFS=: read -r _ _ _ _ _ home _ < <(getent passwd -- "$user")
-      for path in "${WATCHED_AT_HOME[@]}"; do printf '%s\n' "${home:-/root}/$path"; done
+      home_of "$user"
+      for path in "${WATCHED_AT_HOME[@]}"; do printf '%s\n' "${REPLY:-/root}/$path"; done
     done
   } >"$WAY_IN/paths"
   while IFS= read -r path; do
@@ -39,7 +39,7 @@ save_way_in() {
   done <"$WAY_IN/paths"
   # From the root: coreutils 9.1 (Debian 12) looks for the parents of absolute paths below the current folder.
   (cd / && cp -a --parents -t "$WAY_IN/files" -- "${there[@]}") || return 1
-  for path in passwd shadow; do grep -E "^(${users// /|}):" "/etc/$path" >"$WAY_IN/$path"; done
+  for path in passwd shadow; do account_lines "$users" <"/etc/$path" >"$WAY_IN/$path"; done
   network_lines >"$WAY_IN/network"
   if type -P nft >/dev/null; then
     nft list ruleset >"$WAY_IN/ruleset"
@@ -50,41 +50,71 @@ save_way_in() {
   return 0
 } 2>/dev/null
 
+# home_of USER: in REPLY; root's without a process.
+home_of() {
+  local name='' home=''
+  while IFS=: read -r name _ _ _ _ home _; do
+    [[ $name != "$1" ]] || break
+  done </etc/passwd
+  [[ $name == "$1" ]] || IFS=: read -r name _ _ _ _ home _ < <(getent passwd -- "$1")
+  REPLY=''
+  [[ $name != "$1" ]] || REPLY=$home
+}
+
+account_lines() { # USERS
+  local line
+  while IFS= read -r line || [[ -n $line ]]; do
+    [[ " $1 " != *" ${line%%:*} "* ]] || printf '%s\n' "$line"
+  done
+}
+
 active_units() {
-  "$SYSTEMCTL" list-units --plain --no-legend --no-pager --state=active,reloading \
-    --type=service,socket,path,timer,mount 2>/dev/null |
-    while read -r unit _; do [[ $unit == labctl-revert.* ]] || printf '%s\n' "$unit"; done
+  local line
+  split "$("$SYSTEMCTL" list-units --plain --no-legend --no-pager --state=active,reloading \
+    --type=service,socket,path,timer,mount 2>/dev/null)"
+  for line in "${ROWS[@]}"; do [[ $line == labctl-revert.* ]] || printf '%s\n' "${line%% *}"; done
 }
 
 # `link NAME` for each that is up, `addr DEV WORDS…`, `route -4 WORDS…`, in the words of ip(8).
 network_lines() {
-  local name flags family line word
+  local line name word family=-4
   local -a words=() out=()
   type -P ip >/dev/null || return 0
-  while read -r _ name flags _; do
-    name=${name%:}
-    [[ ,${flags//[<>]/,} != *,UP,* ]] || printf 'link %s\n' "${name%@*}"
-  done < <(ip -o link show)
-  while read -r _ name family line; do
-    read -r -a words <<<"${line%%\\*}"
-    # Flags that the kernel shows and ip(8) does not take; the last word is the label.
-    out=("${words[0]}")
-    for word in "${words[@]:1}"; do
-      case $word in
-        dynamic | secondary | temporary | deprecated | tentative | permanent | dadfailed | "$name" | "$name":*) ;;
-        *) out+=("$word") ;;
-      esac
-    done
-    printf 'addr %s %s\n' "$name" "${out[*]}"
-  done < <(ip -o addr show)
-  for family in -4 -6; do
-    while read -r line; do
-      line=" ${line//\\/} "
-      for word in linkdown dead offload trap rt_offload rt_trap; do line=${line// $word / }; done
-      [[ ! $line =~ \ expires\ [0-9]+sec ]] || line=${line/"${BASH_REMATCH[0]}"/}
-      read -r -a words <<<"$line"
-      printf 'route %s %s\n' "$family" "${words[*]}"
-    done < <(ip -o "$family" route show table main)
+  # The families' routes apart: nothing in a line says which it is of.
+  split "$(ip -o -batch - <<<$'link show\naddr show\nroute show table main'
+    printf '\f\n'
+    ip -o -6 route show table main)"
+  for line in "${ROWS[@]}"; do
+    # shellcheck disable=SC2206 # words of ip
+    words=(${line%%\\*})
+    name=${words[1]-}
+    case $line in
+      $'\f') family=-6 ;;
+      [0-9]*': '*'<'*)
+        # An address has no flags in angle brackets.
+        name=${name%:} word=${words[2]}
+        [[ ,${word//[<>]/,} != *,UP,* ]] || printf 'link %s\n' "${name%@*}"
+        ;;
+      [0-9]*': '*)
+        # Flags that the kernel shows and ip(8) does not take; the last word is the label.
+        out=("${words[3]}")
+        for word in "${words[@]:4}"; do
+          case $word in
+            dynamic | secondary | temporary | deprecated | tentative | permanent | dadfailed | "$name" | "$name":*) ;;
+            *) out+=("$word") ;;
+          esac
+        done
+        printf 'addr %s %s\n' "$name" "${out[*]}"
+        ;;
+      *)
+        line=" ${line//\\/} "
+        for word in linkdown dead offload trap rt_offload rt_trap; do line=${line// $word / }; done
+        [[ ! $line =~ \ expires\ [0-9]+sec ]] || line=${line/"${BASH_REMATCH[0]}"/}
+        # shellcheck disable=SC2206 # words of ip
+        words=($line)
+        printf 'route %s %s\n' "$family" "${words[*]}"
+        ;;
+    esac
   done
 }
 
@@ -108,16 +138,17 @@ ask_names() {
 # still_works: what worked before the commit works now: room, a default route, names. False with a problem for each that
 # does not. A daemon that was restarted gets some seconds to come back.
 still_works() {
-  local blocks size family name any=0 deadline=$((SECONDS + 5))
+  local blocks size family name saved='' any=0 deadline=$((SECONDS + 5))
   read -r blocks size < <(stat -f -c '%a %S' -- "$STATE")
   if ((blocks * size < 65536)); then
     problem no-space "$ROOT"
     any=1
   fi
   [[ -d $WAY_IN ]] || return "$any"
+  [[ ! -r $WAY_IN/network ]] || IFS= read -r -d '' saved <"$WAY_IN/network"
   for family in -4 -6; do
-    grep -qs "^route $family default " "$WAY_IN/network" || continue
-    until ip -o "$family" route show table main | grep -q '^default '; do
+    [[ $'\n'$saved == *$'\n'"route $family default "* ]] || continue
+    until [[ $'\n'$(ip -o "$family" route show table main) == *$'\n''default '* ]]; do
       if ((SECONDS >= deadline)); then
         problem route-lost "IPv${family#-}"
         any=1

@@ -98,8 +98,11 @@ export class Confirmation {
       return undefined;
     }
     const connection = await this.#early.connection;
-    // What failed at once may have met a restarting sshd; what took long has waited enough.
-    const tooSoon = !connection.ok && performance.now() - startedAt < PATIENCE_MS;
+    // What failed at once may have met a restarting sshd; what took its whole time has waited enough.
+    const tooSoon =
+      !connection.ok &&
+      performance.now() - startedAt < PATIENCE_MS &&
+      !connection.problems.some((p) => p.code === "ssh-timeout");
     return tooSoon ? undefined : connection;
   }
 }

@@ -1,17 +1,14 @@
 /** `labctl facts probe`, `labctl facts show <machine>` and `labctl facts origin <fact> [machine…]`: values, and where they come from. */
 import { readGuestFacts } from "../build/guest-facts.ts";
-import { projectDisk } from "../build/project-disk.ts";
 import { type Diagnostic, formatPlace } from "../diagnostics.ts";
 import type { Fact, FactOrigin } from "../facts/fact.ts";
 import { readFacts } from "../facts/read-facts.ts";
 import type { FactName } from "../paths.ts";
-import { readProject } from "../project/read-project.ts";
-import { selectMachines } from "../project/select-machines.ts";
 import type { CommandRun } from "./commands.ts";
 import { EXIT } from "./exit.ts";
 import { refuseUsage } from "./help.ts";
 import { printDiagnostics, printErr, printJson, printOut, refuse } from "./print.ts";
-import { buildRequest } from "./request.ts";
+import { readSelection } from "./selection.ts";
 
 export const run: CommandRun = async (args) => {
   const [verb, ...rest] = args.positionals;
@@ -27,19 +24,14 @@ export const run: CommandRun = async (args) => {
       "facts",
     );
   const patterns = verb === "show" ? rest : rest.slice(1);
-  const request = buildRequest(args, patterns);
-  if (!request.ok) return refuse(request.problems);
-  const disk = projectDisk();
-  const project = readProject(request.value.root, request.value.builtInLayers, disk);
-  const machines = project.ok ? selectMachines(project.value.machines, patterns) : project;
-  const { root, facts: given } = request.value;
-  const facts = machines.ok ? readFacts(root, machines.value, given, disk) : machines;
-  if (!machines.ok || !facts.ok) {
-    printDiagnostics(facts.ok ? [] : facts.problems);
-    return EXIT.failed;
-  }
+  const selection = readSelection(args, patterns);
+  if (!selection.ok) return refuse(selection.problems);
+  const { request, machines, disk } = selection.value;
+  const { root, facts: given } = request;
+  const facts = readFacts(root, machines, given, disk);
+  if (!facts.ok) return refuse(facts.problems);
   const problems: Diagnostic[] = [];
-  const all = machines.value.flatMap((m) => {
+  const all = machines.flatMap((m) => {
     const own = facts.value.get(m.name);
     if (!own) return [];
     const guests = readGuestFacts(root, m, own, given, disk, problems);

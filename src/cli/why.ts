@@ -12,8 +12,7 @@ import { readBuiltTexts, treeView } from "../build/tree-view.ts";
 import { printable } from "../diagnostics.ts";
 import type { AbsPath, RelPath } from "../paths.ts";
 import { TREE_ROOT } from "../paths.ts";
-import { knownLayers, readProject } from "../project/read-project.ts";
-import { selectMachines } from "../project/select-machines.ts";
+import { knownLayers } from "../project/read-project.ts";
 import { shortVersion } from "../secrets/age-file.ts";
 import { forecastActions } from "../units/forecast.ts";
 import { classifyPath } from "../units/unit-path.ts";
@@ -22,30 +21,24 @@ import { buildIfNeeded } from "./build.ts";
 import type { CommandRun } from "./commands.ts";
 import { EXIT } from "./exit.ts";
 import { refuseUsage } from "./help.ts";
-import { printDiagnostics, printErr, printJson, printOut, refuse } from "./print.ts";
-import { buildRequest, treePathArgument } from "./request.ts";
+import { printErr, printJson, printOut, refuse } from "./print.ts";
+import { treePathArgument } from "./request.ts";
+import { readSelection } from "./selection.ts";
 
 export const run: CommandRun = async (args) => {
   const [pattern = "", asked = ""] = args.positionals;
   const path = treePathArgument(asked);
   if (path === undefined)
     return refuseUsage(`\`why\` wants a path under ${TREE_ROOT}, not \`${printable(asked)}\``, "why");
-  const request = buildRequest(args, [pattern]);
-  if (!request.ok) return refuse(request.problems);
-  const { root, builtInLayers } = request.value;
-  const disk = projectDisk();
-  const project = readProject(root, builtInLayers, disk);
-  const selected = project.ok ? selectMachines(project.value.machines, [pattern]) : project;
-  const facts =
-    project.ok && selected.ok
-      ? readMachineFacts(project.value, selected.value, request.value.facts, disk)
-      : undefined;
-  const built = facts?.ok ? await buildIfNeeded(request.value) : facts;
-  if (!selected.ok || !facts?.ok || !built?.ok) {
-    printDiagnostics(!selected.ok ? selected.problems : built && !built.ok ? built.problems : []);
-    return EXIT.failed;
-  }
-  const [machine, ...others] = selected.value;
+  const selection = readSelection(args, [pattern]);
+  if (!selection.ok) return refuse(selection.problems);
+  const { request, project, machines, disk } = selection.value;
+  const { root, builtInLayers } = request;
+  const facts = readMachineFacts(project, machines, request.facts, disk);
+  if (!facts.ok) return refuse(facts.problems);
+  const built = await buildIfNeeded(request);
+  if (!built.ok) return refuse(built.problems);
+  const [machine, ...others] = machines;
   const machineFacts = machine && facts.value.get(machine.name);
   if (!machine || !machineFacts || others.length > 0) return refuseUsage("`why` wants one machine", "why");
   const layout = buildLayout(root);

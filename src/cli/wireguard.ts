@@ -6,7 +6,6 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { readMachineFacts } from "../build/machine-facts.ts";
-import { projectDisk } from "../build/project-disk.ts";
 import { type Diagnostic, failure, problem, type Result, success } from "../diagnostics.ts";
 import type { FactValue } from "../facts/fact.ts";
 import type { MachineFacts } from "../facts/read-facts.ts";
@@ -14,13 +13,11 @@ import { formatAddress } from "../ipam/cidr.ts";
 import { guestId, parseMachineId, ulaAddress } from "../ipam/ula.ts";
 import type { AbsPath, FactName } from "../paths.ts";
 import type { Machine } from "../project/project.ts";
-import { readProject } from "../project/read-project.ts";
-import { selectMachines } from "../project/select-machines.ts";
 import type { CommandRun, ParsedArguments } from "./commands.ts";
 import { EXIT } from "./exit.ts";
 import { refuseUsage } from "./help.ts";
 import { printErr, printJson, printOut, refuse } from "./print.ts";
-import { buildRequest } from "./request.ts";
+import { readSelection } from "./selection.ts";
 import { type ClientLink, clientText, makeKeyPair } from "./wireguard-client.ts";
 
 const LAYER = "wireguard";
@@ -118,23 +115,19 @@ function list(args: ParsedArguments): number {
 
 /** Machines with the layer among those that `patterns` name; all of them have to have it if they are named. */
 function readHubs(args: ParsedArguments, patterns: readonly string[]): Result<readonly Hub[]> {
-  const request = buildRequest(args, patterns);
-  if (!request.ok) return request;
-  const { root, builtInLayers, facts } = request.value;
-  const disk = projectDisk();
-  const project = readProject(root, builtInLayers, disk);
-  if (!project.ok) return project;
-  const selected = selectMachines(project.value.machines, patterns);
-  if (!selected.ok) return selected;
-  const machines = selected.value.filter((m) => m.layers.some((l) => l.name === LAYER));
-  const without = selected.value.find((m) => !machines.includes(m));
+  const selection = readSelection(args, patterns);
+  if (!selection.ok) return selection;
+  const { request, project, machines: selected, disk } = selection.value;
+  const { root, facts } = request;
+  const machines = selected.filter((m) => m.layers.some((l) => l.name === LAYER));
+  const without = selected.find((m) => !machines.includes(m));
   if (without && patterns.length > 0)
     return failure(
       problem("layer-missing", `machine \`${without.name}\` does not have the layer \`${LAYER}\``, {
         help: `add it to \`layers\` in machines/${without.name}/machine.ini`,
       }),
     );
-  const read = readMachineFacts(project.value, machines, facts, disk);
+  const read = readMachineFacts(project, machines, facts, disk);
   if (!read.ok) return read;
   const hubs: Hub[] = [];
   for (const machine of machines) {

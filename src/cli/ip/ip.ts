@@ -1,16 +1,13 @@
 /** `labctl ip plan|show|check`: which addresses the repository's networks have, would get, and what is wrong with them. Offline. */
 import { type AddressBook, readAddressBook } from "../../build/address-book.ts";
-import { projectDisk } from "../../build/project-disk.ts";
 import type { Result } from "../../diagnostics.ts";
 import { success } from "../../diagnostics.ts";
 import type { AbsPath } from "../../paths.ts";
-import { readProject } from "../../project/read-project.ts";
-import { selectMachines } from "../../project/select-machines.ts";
 import type { CommandRun, ParsedArguments } from "../commands.ts";
 import { EXIT } from "../exit.ts";
 import { refuseUsage } from "../help.ts";
 import { printDiagnostics } from "../print.ts";
-import { buildRequest } from "../request.ts";
+import { readSelection } from "../selection.ts";
 
 /** What the three verbs work on. */
 export interface IpRequest {
@@ -40,15 +37,10 @@ export const run: CommandRun = async (args) => {
 };
 
 function readRequest(args: ParsedArguments, patterns: readonly string[]): Result<IpRequest> {
-  const request = buildRequest(args, patterns);
-  if (!request.ok) return request;
-  const { root, builtInLayers, facts } = request.value;
-  const disk = projectDisk();
-  const project = readProject(root, builtInLayers, disk);
-  if (!project.ok) return project;
-  const machines = selectMachines(project.value.machines, patterns);
-  if (!machines.ok) return machines;
-  const book = readAddressBook(project.value, facts, disk);
+  const selection = readSelection(args, patterns);
+  if (!selection.ok) return selection;
+  const { request, project, machines, disk } = selection.value;
+  const book = readAddressBook(project, request.facts, disk);
   if (!book.ok) return book;
-  return success({ args, root, book: book.value, asked: new Set(machines.value.map((m) => m.name)) });
+  return success({ args, root: request.root, book: book.value, asked: new Set(machines.map((m) => m.name)) });
 }

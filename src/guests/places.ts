@@ -2,8 +2,8 @@
  * Where guests lie on a machine, and what files of theirs are called. Also bundled into programs that machines run. Owns
  * the reading of a definition by a guest's name; must not know what is done with it.
  */
-import { readFileSync } from "node:fs";
-import type { Result } from "../diagnostics.ts";
+import { lstatSync, readFileSync } from "node:fs";
+import type { Diagnostic, Result } from "../diagnostics.ts";
 import { failure, problem, success } from "../diagnostics.ts";
 import type { Guest } from "./guest.ts";
 import { parseGuest } from "./parse-guest.ts";
@@ -45,6 +45,8 @@ export interface FoundGuest {
 export function findGuest(name: string): Result<FoundGuest> {
   const named = parseGuest(JSON.stringify({ name, kind: "container", image: "any" }), name);
   if (!named.ok) return named;
+  const strange = folderProblem(name);
+  if (strange) return failure(strange);
   for (const [file, declared] of [
     [declaredFile(name), true],
     [handMadeFile(name), false],
@@ -67,6 +69,17 @@ export function findGuest(name: string): Result<FoundGuest> {
       help: "declare it in machine.ini and push, or make it with `labctl guest start MACHINE NAME --image IMAGE`",
     }),
   );
+}
+
+/** What stands where the folder of a guest should be, or would lead elsewhere; undefined: nothing does. Reads the disk. */
+export function folderProblem(name: string): Diagnostic | undefined {
+  const folder = `${GUEST_STATE}/${name}`;
+  const found = lstatSync(folder, { throwIfNoEntry: false });
+  if (!found || found.isDirectory()) return undefined;
+  return problem("guest-folder", `${folder} is ${found.isSymbolicLink() ? "a link" : "no folder"}`, {
+    notes: ["it was left as it is; guest folders are emptied when a guest is removed"],
+    help: `move it away; to have guests on another disk, mount that at ${GUEST_STATE}`,
+  });
 }
 
 /** `NAME=value` lines of an environment file; undefined: there is none. Reads the disk. */

@@ -29,14 +29,16 @@ import {
   DECLARED_GUESTS,
   type FoundGuest,
   findGuest,
+  folderProblem,
   GUEST_RUN,
   GUEST_STATE,
   handMadeFile,
   NETWORKS,
   readEnv,
 } from "labctl/guests/places.ts";
+import { startFailure } from "labctl/guests/start-failure.ts";
 import { makeKits } from "labctl/guests/start-kits.ts";
-import { bornUs, lastLines, leaderOf, nowUs, showUnits, systemctl } from "labctl/guests/unit-calls.ts";
+import { bornUs, leaderOf, nowUs, showUnits, systemctl } from "labctl/guests/unit-calls.ts";
 import { firstInstructionUs, preparedUs } from "labctl/guests/vm-states.ts";
 import type { NetworkMode } from "labctl/ipam/wish.ts";
 
@@ -45,10 +47,6 @@ const UNITS = "/etc/systemd/system";
 const BORROWED = join(GUEST_RUN, "networks");
 /** Of a guest, by its kind and its image: a tree or a disk. */
 const ROOTS: readonly string[] = ["root", "disk.raw", "disk.qcow2"];
-const CONSOLE_LINES = 15;
-const MOST_LINES = 1000;
-/** A refusal as it is printed, and what belongs to it. */
-const OWN_WORDS = /^(error\[|warning\[| {2}(help:|\S))/;
 
 class Refusal extends Error {
   readonly problems: readonly Diagnostic[];
@@ -110,7 +108,12 @@ async function start({ definition }: Options): Promise<object> {
   const requestUs = nowUs();
   const done = systemctl("start", unit);
   const readyUs = nowUs();
-  if (!done.ok) throw new Refusal(startProblem(guest, units, done.said));
+  if (!done.ok) {
+    const why = startFailure(guest, units, done.said);
+    // Removed meanwhile, it would stand among the failed units for ever.
+    if (!findGuest(name).ok) systemctl("reset-failed", ...ownUnits({ name }, [guest.kind]));
+    throw new Refusal(why);
+  }
   const shown = showUnits(units, [...PHASE_PROPERTIES, "MainPID", "StatusText"]);
   const main = Number(shown.find((u) => u.get("Id") === unit)?.get("MainPID") ?? 0);
   const leader = main > 0 ? leaderOf(main) : undefined;
@@ -143,6 +146,8 @@ function rootWarnings(): readonly Diagnostic[] {
 /** Keeps the definition of a guest that is made by hand. */
 function define(guest: Guest): void {
   if (guest.name !== name) throw new Refusal(problem("guest-name", `the definition is of guest \`${guest.name}\``));
+  const strange = folderProblem(name);
+  if (strange) throw new Refusal(strange);
   const found = findGuest(name);
   if (found.ok && found.value.declared)
     throw new Refusal(
@@ -205,30 +210,6 @@ function writeDropIns(guest: Guest): void {
   if (stale.some((u) => u.get("NeedDaemonReload") === "yes")) systemctl("daemon-reload");
 }
 
-function startProblem(guest: Guest, units: readonly string[], said: string): Diagnostic {
-  const unit = guestUnit(guest);
-  const shown = showUnits(units, ["Result", "InvocationID"]);
-  const failed = shown.filter((u) => !["success", ""].includes(u.get("Result") ?? ""));
-  // The cause stands before what it brought down.
-  const cause = failed.find((u) => u.get("Id") !== unit) ?? failed[0];
-  const id = cause?.get("Id") ?? unit;
-  const invocation = cause?.get("InvocationID");
-  const help = `labctl guest logs MACHINE ${name}`;
-  const all = lastLines(id, invocation, MOST_LINES);
-  // A guest can say whatever it likes on its console.
-  const late = all.findLastIndex((line) => line.startsWith("error[guest-late] "));
-  if (late >= 0 && cause?.get("Result") === "timeout")
-    return problem("guest-late", `guest \`${name}\` did not say READY within ${guest.readySeconds} s, and was ended`, {
-      notes: all.slice(late + 1).flatMap((line) => (line.startsWith("  help:") ? [] : [line.slice(2)])),
-      help,
-    });
-  // What our own programs say stands above what came after it.
-  const own = all.filter((line) => OWN_WORDS.test(line));
-  const lines = own.length > 0 ? own : all.slice(-CONSOLE_LINES);
-  const notes = lines.length > 0 ? lines : said.split("\n");
-  return problem("guest-start", `guest \`${name}\` did not start: ${id} failed`, { notes, help });
-}
-
 function unitsOf(guest: Guest): string[] {
   const { network } = guest;
   const links = network === undefined ? [] : [`ip@${network}.service`, `bridge@${network}.service`, `bridge-dhcp@${network}.service`];
@@ -252,7 +233,8 @@ async function remove(): Promise<object> {
   if (!GUEST_NAME.test(name)) throw new Refusal(...problemsOf(findGuest(name)));
   const found = findGuest(name);
   const folder = join(GUEST_STATE, name);
-  if (!found.ok && !existsSync(folder)) throw new Refusal(...found.problems);
+  // What is no folder of ours is not emptied.
+  if (!found.ok && (!existsSync(folder) || folderProblem(name))) throw new Refusal(...found.problems);
   const guest = found.ok ? found.value.guest : undefined;
   if (found.ok && found.value.guest.pinned) {
     const how = found.value.declared
@@ -266,7 +248,7 @@ async function remove(): Promise<object> {
     );
   }
   const kinds = guest ? [guest.kind] : GUEST_KINDS;
-  const units = [...kinds.map((kind) => guestUnit({ name, kind })), guestRootUnit({ name }), guestNetUnit({ name })];
+  const units = ownUnits({ name }, kinds);
   systemctl("stop", ...units);
   for (const kind of kinds) unlink(guestUnit({ name, kind }));
   for (const part of ROOTS) unwrap(await removeFork(hostEffects, join(folder, part)));
@@ -275,9 +257,15 @@ async function remove(): Promise<object> {
   for (const file of entries(folder)) if (file !== "guest.json") rmSync(join(folder, file), { recursive: true, force: true });
   rmSync(folder, { recursive: true, force: true });
   forgetKits(name);
-  systemctl("reset-failed", ...units);
+  // Its image's, too, which may never have been there.
+  systemctl("reset-failed", ...units, ...(guest ? [`image@${guest.image}.service`] : []));
   giveBackNetwork(guest?.network);
   return { removed: name, declared };
+}
+
+/** Those that are there for this guest alone. */
+function ownUnits(guest: Pick<Guest, "name">, kinds: readonly Guest["kind"][]): string[] {
+  return [...kinds.map((kind) => guestUnit({ ...guest, kind })), guestRootUnit(guest), guestNetUnit(guest)];
 }
 
 /** Stops a network that was started for guests only, once none of them runs. */

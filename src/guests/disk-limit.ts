@@ -70,7 +70,8 @@ async function limitSubvolume(
     root,
   ];
   // Simple quotas put subvolumes that the guest makes in its root into the groups of that; full ones would be read anew.
-  if (!simple) return steps(effects, [limit(own)]);
+  // A group that is there was made where it was known how the file system counts.
+  if (!simple && !groups.has(group)) return steps(effects, [limit(own)]);
   const made = groups.has(group)
     ? []
     : [

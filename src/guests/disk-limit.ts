@@ -61,17 +61,17 @@ async function limitSubvolume(
   const id = found.stdout.trim();
   const own = `0/${id}`;
   const group = `${LEVEL}/${id}`;
-  const limit = (which: string): readonly string[] => [
-    "btrfs",
-    "qgroup",
-    "limit",
+  const limit = (...which: readonly string[]): readonly string[] => [
+    ...["btrfs", "qgroup", "limit"],
+    ...which.slice(0, -1),
     bytes === undefined ? "none" : String(bytes),
-    which,
+    ...which.slice(-1),
     root,
   ];
   // Simple quotas put subvolumes that the guest makes in its root into the groups of that; full ones would be read anew.
   // A group that is there was made where it was known how the file system counts.
-  if (!simple && !groups.has(group)) return steps(effects, [limit(own)]);
+  // What it shares with its image counts with neither.
+  if (!simple && !groups.has(group)) return steps(effects, [limit("-e", own)]);
   const made = groups.has(group)
     ? []
     : [

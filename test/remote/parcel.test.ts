@@ -1,7 +1,7 @@
 /** A small change set as one stream: what of it reaches the stage, and that nothing of a bad one does anything. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, lstatSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import type { ManifestEntry } from "../../src/build/manifest.ts";
@@ -13,6 +13,8 @@ import { file, link, manifestOf } from "../push/manifest-of.ts";
 import { temporaryFolder, writeFiles } from "../temporary-repository.ts";
 import { type Answer, type Machine, newMachine, op } from "./machine.ts";
 
+/** Debian's group of who may write to /usr/local: machines that were installed long ago have it set there. */
+const STAFF = 50;
 const MANIFEST = '{"generation":1}\n';
 
 /** A tree in a folder and its manifest's changes: a value starting with `->` is a link. */
@@ -131,6 +133,18 @@ test("files, modes and links arrive whatever their names; owners and times are t
     assert.equal(live[path], text.startsWith("->") ? `l ${text.slice(2)}` : `f 644 ${text}`, path);
   assert.equal(machine.state("manifest.json"), MANIFEST);
   assert.equal(existsSync(stage), false);
+});
+
+test("where folders give their group to what comes into them, as Debian's /usr/local can, files are their owner's", async (t) => {
+  if (process.getuid?.() !== 0) return t.skip("wants root");
+  const parcel = await parcelOf(t, FILES);
+  const machine = newMachine(t);
+  chownSync(machine.root, 0, STAFF);
+  chmodSync(machine.root, 0o2775);
+  assert.equal(commit(machine, parcel, PUTS).done, "ok");
+  for (const path of Object.keys(FILES)) assert.equal(lstatSync(join(machine.root, path)).gid, 0, path);
+  writeFileSync(join(machine.root, "control"), "");
+  assert.equal(lstatSync(join(machine.root, "control")).gid, STAFF);
 });
 
 test("a tree that changed after its build is not sent", async (t) => {

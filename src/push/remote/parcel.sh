@@ -32,6 +32,7 @@ receive_parcel() {
     problem parcel-failed "${said%%$'\n'*}"
     return 1
   fi
-  UNPACKED=1
+  # A folder can give its own group to what comes into it: /usr/local is root:staff with that bit on older Debians.
+  [[ ! -G $stage/tree ]] || UNPACKED=1
   at parcel-unpacked
 }

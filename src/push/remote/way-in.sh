@@ -81,21 +81,23 @@ network_lines() {
   local -a words=() out=()
   type -P ip >/dev/null || return 0
   # The families' routes apart: nothing in a line says which it is of.
-  split "$(ip -o -batch - <<<$'link show\naddr show\nroute show table main'
+  split "$(ip -o -force -batch - <<<$'link show\naddr show\nroute show table main'
     printf '\f\n'
     ip -o -6 route show table main)"
   for line in "${ROWS[@]}"; do
     # shellcheck disable=SC2206 # words of ip
     words=(${line%%\\*})
     name=${words[1]-}
-    case $line in
-      $'\f') family=-6 ;;
-      [0-9]*': '*'<'*)
+    # After links and addresses, whose lines begin with `N:`, come IPv4's routes: a colon and a space stands in IPv6's, too.
+    case $family${words[0]-} in
+      *$'\f') family=-6 ;;
+      -4*:)
         # An address has no flags in angle brackets.
-        name=${name%:} word=${words[2]}
-        [[ ,${word//[<>]/,} != *,UP,* ]] || printf 'link %s\n' "${name%@*}"
-        ;;
-      [0-9]*': '*)
+        if [[ ${words[2]} == '<'* ]]; then
+          name=${name%:} word=${words[2]}
+          [[ ,${word//[<>]/,} != *,UP,* ]] || printf 'link %s\n' "${name%@*}"
+          continue
+        fi
         # Flags that the kernel shows and ip(8) does not take; the last word is the label.
         out=("${words[3]}")
         for word in "${words[@]:4}"; do

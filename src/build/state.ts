@@ -127,7 +127,7 @@ export function readMachineLines(
   const head = parsed<MachineHead & Written>(`${first}${MACHINE_END}`, tool);
   if (!head) return undefined;
   const at = new Map<string, number>();
-  for (const [i, line] of lines.entries()) at.set(line.slice(0, line.indexOf(RECORD_START) + 1), i);
+  for (const [i, line] of lines.entries()) at.set(quotedPath(line), i);
   const parse = (line: string): [RelPath, OutputRecord] => {
     const entries = Object.entries(JSON.parse(`{${line.endsWith(",") ? line.slice(0, -1) : line}}`));
     return entries[0] as [RelPath, OutputRecord];
@@ -162,8 +162,21 @@ function headText(head: MachineHead & Written): string {
 }
 
 const MACHINE_END = "}}";
-/** Between a line's path and its record. In the path the second quote would have a backslash before it. */
+/** Between a line's path and its record. A path can end with the same but for the first quote, which is escaped there. */
 const RECORD_START = `":{"`;
+
+/** A line's path as JSON has it. Pure. */
+function quotedPath(line: string): string {
+  let end = line.indexOf(RECORD_START);
+  while (isEscaped(line, end)) end = line.indexOf(RECORD_START, end + 1);
+  return line.slice(0, end + 1);
+}
+
+function isEscaped(line: string, at: number): boolean {
+  let from = at;
+  while (line[from - 1] === "\\") from--;
+  return (at - from) % 2 === 1;
+}
 
 function recordLine(path: string, record: OutputRecord): string {
   return `${JSON.stringify(path)}:${JSON.stringify(record)}`;

@@ -124,6 +124,23 @@ test("a file that one machine copies and another reads through a link is followe
     edit: put("shared/real", "two"),
   }));
 
+test("a file is followed whatever its name holds of the form in which states are kept", () =>
+  afterEdit({
+    files: {
+      "machines/m/machine.ini": "[machine]\nlayers = a\n",
+      'layers/a/ends":{': "old\n",
+      'layers/a/x":{"y': "old\n",
+      "layers/a/back\\": "old\n",
+      'layers/a/back\\":{': "old\n",
+      'layers/a/},\\"': "old\n",
+      "layers/a/constructor": "old\n",
+    },
+    edit: (root) => {
+      for (const name of ['ends":{', 'x":{"y', "back\\", 'back\\":{', '},\\"', "constructor"])
+        writeFileSync(join(root, "layers/a", name), "new\n");
+    },
+  }));
+
 test("a README.md added below a layer's root is shipped", () =>
   afterEdit({
     files: { ...MACHINE, "layers/a/share/doc/x": "x" },

@@ -44,13 +44,16 @@ export function hashInputs(files: readonly string[]): string {
     .join("\n");
 }
 
+/** A kit's last field: one that was cut short, as by a loss of power, has none. */
+const END = "end";
+
 /** A kit's fields in its file, each ended by a NUL. Undefined: a field has one in it. Pure. */
 export function kitText(
   inputs: readonly string[],
   hashes: string,
   fields: readonly string[],
 ): string | undefined {
-  const all = [`${inputs.length}`, ...inputs, hashes, ...fields];
+  const all = [`${inputs.length}`, ...inputs, hashes, ...fields, END];
   return all.some((field) => field.includes("\0")) ? undefined : all.map((field) => `${field}\0`).join("");
 }
 
@@ -93,7 +96,11 @@ export function keepKit(
 export function isKept(guest: string, kit: KitName, inputs: readonly string[]): boolean {
   try {
     const fields = readFileSync(kitFile(guest, kit), "utf8").split("\0");
-    return fields[inputs.length + 1] === hashInputs(inputs) && fields[0] === `${inputs.length}`;
+    return (
+      fields[0] === `${inputs.length}` &&
+      fields.slice(-2).join() === `${END},` &&
+      fields[inputs.length + 1] === hashInputs(inputs)
+    );
   } catch {
     return false;
   }

@@ -5,7 +5,7 @@
 import { type Diagnostic, problem } from "../diagnostics.ts";
 import { guestUnit } from "./drop-in.ts";
 import type { Guest } from "./guest.ts";
-import { lastLines, showUnits } from "./unit-calls.ts";
+import { lastLines, showUnits, timedOutAt } from "./unit-calls.ts";
 
 const CONSOLE_LINES = 15;
 const MOST_LINES = 1000;
@@ -38,20 +38,37 @@ export function startFailure(guest: Guest, units: readonly string[], said: strin
   const invocation = cause?.get("InvocationID");
   const help = `labctl guest logs MACHINE ${name}`;
   const all = lastLines(id, invocation, MOST_LINES);
-  // A guest can say whatever it likes on its console.
-  const late = all.findLastIndex((line) => line.startsWith("error[guest-late] "));
-  if (late >= 0 && cause?.get("Result") === "timeout")
-    return problem(
-      "guest-late",
-      `guest \`${name}\` did not say READY within ${guest.readySeconds} s, and was ended`,
-      {
-        notes: all.slice(late + 1).flatMap((line) => (line.startsWith("  help:") ? [] : [line.slice(2)])),
-        help,
-      },
-    );
+  if (id === unit && cause?.get("Result") === "timeout") {
+    const lines = lateLines(all, id, invocation);
+    if (lines)
+      return problem(
+        "guest-late",
+        `guest \`${name}\` did not say READY within ${guest.readySeconds} s, and was ended`,
+        { notes: lines, help },
+      );
+  }
   // What our own programs say stands above what came after it.
   const own = all.filter((line) => OWN_WORDS.test(line));
   const lines = own.length > 0 ? own : all.slice(-CONSOLE_LINES);
   const notes = lines.length > 0 ? lines : said.split("\n");
   return problem("guest-start", `guest \`${name}\` did not start: ${id} failed`, { notes, help });
+}
+
+/** What a guest said until it had to be ready; undefined: it was ready, or something else took too long. */
+function lateLines(
+  all: readonly string[],
+  unit: string,
+  invocation: string | undefined,
+): readonly string[] | undefined {
+  // Its launcher looked for them, unless it was ended as well. A guest can say whatever it likes on its console.
+  const told = all.findLastIndex((line) => line.startsWith("error[guest-late] "));
+  if (told >= 0)
+    return all.slice(told + 1).flatMap((line) => (line.startsWith("  help:") ? [] : [line.slice(2)]));
+  if (all.some((line) => OWN_WORDS.test(line))) return undefined;
+  const ended = invocation === undefined ? undefined : timedOutAt(invocation);
+  if (ended === undefined) return undefined;
+  const lines = lastLines(unit, invocation, CONSOLE_LINES, ended);
+  return lines.length === 0
+    ? ["its console said nothing"]
+    : ["the last lines of its console:", ...lines.map((line) => `  ${line}`)];
 }

@@ -25,13 +25,28 @@ export function showUnits(units: readonly string[], properties: readonly string[
   return parseShow(done.stdout ?? "");
 }
 
-/** The last lines that a unit said in its last run, oldest first. */
-export function lastLines(unit: string, invocation: string | undefined, count: number): string[] {
+/** The last lines that a unit said in its last run, oldest first; until `untilUnix`, in seconds as text, if it is given. */
+export function lastLines(
+  unit: string,
+  invocation: string | undefined,
+  count: number,
+  untilUnix?: string,
+): string[] {
   // What was said a moment ago may not be written yet.
   spawnSync("journalctl", ["--sync"], { timeout: 5000 });
   const match = invocation ? [`_SYSTEMD_INVOCATION_ID=${invocation}`] : ["-u", unit];
-  const words = ["-q", "-o", "cat", "--no-pager", "-n", String(count), ...match];
-  const done = spawnSync("journalctl", words, {
+  const until = untilUnix === undefined ? [] : [`--until=@${untilUnix}`];
+  return journal(["-o", "cat", "-n", String(count), ...until, ...match]);
+}
+
+/** When systemd's patience with a unit's start ended in this run, as `lastLines` takes it; undefined: it did not. */
+export function timedOutAt(invocation: string): string | undefined {
+  const said = journal(["-o", "short-unix", "_PID=1", `INVOCATION_ID=${invocation}`]);
+  return said.find((line) => line.includes("operation timed out"))?.split(" ")[0];
+}
+
+function journal(words: readonly string[]): string[] {
+  const done = spawnSync("journalctl", ["-q", "--no-pager", ...words], {
     encoding: "utf8",
     maxBuffer: 1 << 24,
   });

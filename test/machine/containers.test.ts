@@ -541,7 +541,7 @@ test(`${AT_ONCE} guests of which half are killed while all start come up at the 
     const unit = random.pick(["container", "container", "guest-root", "guest-net"]);
     // A short run is killed as soon as it is there, a container some time into its start.
     const seconds = unit === "container" ? random.below(600) / 100 : 0;
-    return `(sleep ${seconds}; for i in $(seq 200); do
+    return `(sleep ${seconds}; for i in $(seq 40); do
        systemctl kill --kill-whom=all-fail -s KILL ${unit}@${name} 2>/dev/null && { echo killed; break; }; sleep 0.02; done) &`;
   });
   const said = await inside(

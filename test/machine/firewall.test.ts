@@ -255,27 +255,32 @@ test("fifty reloads cut no connection and let no packet in; without the table pa
     }
     return made;
   })();
-  await inside(
-    machine,
-    "for i in $(seq 50); do systemctl reload nftables || exit 1; done; systemctl restart nftables",
-  );
-  const during = echoes;
-  assert.equal(
-    await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 500, "open"))]),
-    "open",
-  );
-  assert.ok(echoes > during, "the connection still answers");
-  assert.equal(await count(), "", `${sent} packets to a closed port`);
-  await inside(
-    machine,
-    "nft delete table inet labctl; for i in $(seq 100); do [ -s /run/machine.count ] && break; sleep 0.1; done; systemctl reload nftables",
-  );
-  assert.match(await count(), /^[1-9]/);
-  done = true;
+  // Whatever fails: packets without end would keep this process from ending.
+  try {
+    await inside(
+      machine,
+      "for i in $(seq 50); do systemctl reload nftables || exit 1; done; systemctl restart nftables",
+    );
+    const during = echoes;
+    assert.equal(
+      await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 500, "open"))]),
+      "open",
+    );
+    assert.ok(echoes > during, "the connection still answers");
+    assert.equal(await count(), "", `${sent} packets to a closed port`);
+    await inside(
+      machine,
+      "nft delete table inet labctl; for i in $(seq 100); do [ -s /run/machine.count ] && break; sleep 0.1; done; systemctl reload nftables",
+    );
+    assert.match(await count(), /^[1-9]/);
+  } finally {
+    done = true;
+    socket.destroy();
+    await fresh.catch(() => {});
+    udp.close();
+  }
   const made = await fresh;
   assert.ok(made > 50, `${made} connections`);
-  socket.destroy();
-  udp.close();
   console.log(
     `${echoes} echoes on one connection, ${made} new connections, ${sent} packets to a closed port`,
   );

@@ -36,6 +36,7 @@ import {
   NETWORKS,
   readEnv,
 } from "labctl/guests/places.ts";
+import { problemsOfEnd, Refusal, settled } from "labctl/guests/refusal.ts";
 import { startFailure } from "labctl/guests/start-failure.ts";
 import { makeKits } from "labctl/guests/start-kits.ts";
 import { bornUs, leaderOf, nowUs, showUnits, systemctl } from "labctl/guests/unit-calls.ts";
@@ -48,14 +49,6 @@ const BORROWED = join(GUEST_RUN, "networks");
 /** Of a guest, by its kind and its image: a tree or a disk. */
 const ROOTS: readonly string[] = ["root", "disk.raw", "disk.qcow2"];
 
-class Refusal extends Error {
-  readonly problems: readonly Diagnostic[];
-  constructor(...problems: readonly Diagnostic[]) {
-    super(problems[0]?.message);
-    this.problems = problems;
-  }
-}
-
 interface Options {
   /** A definition as its file has it. Undefined: the guest is there already. */
   readonly definition?: object;
@@ -66,7 +59,7 @@ const startedUs = nowUs();
 try {
   process.stdout.write(`${JSON.stringify({ ok: true, ...(await run(verb)) })}\n`);
 } catch (error) {
-  const problems = error instanceof Refusal ? error.problems : [problem("guest", (error as Error).message)];
+  const problems = problemsOfEnd(error, "guest");
   process.stdout.write(`${JSON.stringify({ ok: false, problems })}\n`);
   process.exitCode = 1;
 }
@@ -76,7 +69,7 @@ async function run(verb: string | undefined): Promise<object> {
     case "start":
       return start(options());
     case "stop":
-      return stop(unwrap(findGuest(name)));
+      return stop(settled(findGuest(name)));
     case "rm":
       return remove();
     case "list":
@@ -98,8 +91,8 @@ function options(): Options {
 }
 
 async function start({ definition }: Options): Promise<object> {
-  if (definition !== undefined) define(unwrap(parseGuest(JSON.stringify(definition), "the definition")));
-  const { guest, declared } = unwrap(findGuest(name));
+  if (definition !== undefined) define(settled(parseGuest(JSON.stringify(definition), "the definition")));
+  const { guest, declared } = settled(findGuest(name));
   const unit = guestUnit(guest);
   if (!declared) writeDropIns(guest);
   const units = unitsOf(guest);
@@ -251,7 +244,7 @@ async function remove(): Promise<object> {
   const units = ownUnits({ name }, kinds);
   systemctl("stop", ...units);
   for (const kind of kinds) unlink(guestUnit({ name, kind }));
-  for (const part of ROOTS) unwrap(await removeFork(hostEffects, join(folder, part)));
+  for (const part of ROOTS) settled(await removeFork(hostEffects, join(folder, part)));
   const declared = found.ok && found.value.declared;
   if (!declared) for (const unit of units) rmSync(join(UNITS, `${unit}.d`), { recursive: true, force: true });
   for (const file of entries(folder)) if (file !== "guest.json") rmSync(join(folder, file), { recursive: true, force: true });
@@ -298,14 +291,14 @@ function unlink(unit: string): void {
 
 function pin({ guest }: FoundGuest, on: boolean): object {
   const pinned = { ...guest, pinned: on };
-  unwrap(parseGuest(guestText(pinned), handMadeFile(name)));
+  settled(parseGuest(guestText(pinned), handMadeFile(name)));
   write(handMadeFile(name), guestText(pinned));
   return { guest: row(name) };
 }
 
 /** A guest that was made by hand; `how` is what machine.ini has to say instead. */
 function handMade(how: string): FoundGuest {
-  const found = unwrap(findGuest(name));
+  const found = settled(findGuest(name));
   if (!found.declared) return found;
   throw new Refusal(
     problem("guest-declared", `guest \`${name}\` is declared in machine.ini`, {
@@ -376,11 +369,6 @@ function write(file: string, text: string): void {
   mkdirSync(dirname(file), { recursive: true });
   writeFileSync(`${file}.draft`, text);
   renameSync(`${file}.draft`, file);
-}
-
-function unwrap<T>(result: Result<T>): T {
-  if (!result.ok) throw new Refusal(...result.problems);
-  return result.value;
 }
 
 function problemsOf(result: Result<unknown>): readonly Diagnostic[] {

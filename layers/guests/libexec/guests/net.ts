@@ -10,22 +10,15 @@
 import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { type Diagnostic, formatDiagnostic, problem, type Result } from "labctl/diagnostics.ts";
+import { formatDiagnostic, problem } from "labctl/diagnostics.ts";
 import { type GuestAddresses, isInBlock, leasedAddresses, smallestFree } from "labctl/guests/addresses.ts";
 import { GUEST_NAME, type Guest } from "labctl/guests/guest.ts";
 import { guestEnvFile, guestFolder, guestNetFiles, networkFolders } from "labctl/guests/net-files.ts";
 import { hostKey, keepNetKit, type Pool, readAttachment } from "labctl/guests/net-kit.ts";
 import { CLAIMS, findGuest, NETWORK_RUN } from "labctl/guests/places.ts";
+import { problemsOfEnd, Refusal, settled } from "labctl/guests/refusal.ts";
 
 const DHCP_RUN = "/run/local/bridge-dhcp";
-
-class Refusal extends Error {
-  readonly problems: readonly Diagnostic[];
-  constructor(...problems: readonly Diagnostic[]) {
-    super(problems[0]?.message);
-    this.problems = problems;
-  }
-}
 
 try {
   const [, , verb, name = ""] = process.argv;
@@ -33,14 +26,14 @@ try {
   else if (verb === "down") down(name);
   else throw new Refusal(problem("usage", "wrong usage", { help: "net.mjs up NAME | down NAME" }));
 } catch (error) {
-  const problems = error instanceof Refusal ? error.problems : [problem("guest-net", (error as Error).message)];
+  const problems = problemsOfEnd(error, "guest-net");
   for (const each of problems) process.stderr.write(`${formatDiagnostic(each)}\n`);
   process.exitCode = 1;
 }
 
 function up(name: string): void {
-  const { guest } = unwrap(findGuest(name));
-  const { known, pool } = unwrap(readAttachment(guest));
+  const { guest } = settled(findGuest(name));
+  const { known, pool } = settled(readAttachment(guest));
   // First to come and last to go: without it, nothing of the guest is here.
   mkdirSync(guestFolder(name), { recursive: true });
   const ipv4 = pool && claim(name, pool);
@@ -192,9 +185,4 @@ function write(file: string, text: string, mode = 0o644): void {
   writeFileSync(draft, text, { mode });
   chmodSync(draft, mode);
   renameSync(draft, file);
-}
-
-function unwrap<T>(result: Result<T>): T {
-  if (!result.ok) throw new Refusal(...result.problems);
-  return result.value;
 }

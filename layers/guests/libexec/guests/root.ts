@@ -15,17 +15,10 @@ import { forkDisk, forkTree, removeFork } from "labctl/guests/fork.ts";
 import { hostEffects } from "labctl/guests/fork-effects.ts";
 import { type Guest, sizeBytes } from "labctl/guests/guest.ts";
 import { findGuest, GUEST_RUN, GUEST_STATE, IMAGE_STATE, readEnv } from "labctl/guests/places.ts";
+import { problemsOfEnd, Refusal, settled } from "labctl/guests/refusal.ts";
 
 /** Node's names for what Debian calls otherwise. */
 const DEBIAN_ARCH: Readonly<Record<string, string>> = { x64: "amd64", ia32: "i386", arm: "armhf" };
-
-class Refusal extends Error {
-  readonly problems: readonly Diagnostic[];
-  constructor(...problems: readonly Diagnostic[]) {
-    super(problems[0]?.message);
-    this.problems = problems;
-  }
-}
 
 try {
   const [, , verb, name = ""] = process.argv;
@@ -33,12 +26,12 @@ try {
   else if (verb === "down") await down(name);
   else throw new Refusal(problem("usage", "wrong usage", { help: "root.mjs up NAME | down NAME" }));
 } catch (error) {
-  say(error instanceof Refusal ? error.problems : [problem("guest-root", (error as Error).message)]);
+  say(problemsOfEnd(error, "guest-root"));
   process.exitCode = 1;
 }
 
 async function up(name: string): Promise<void> {
-  const { guest } = unwrap(findGuest(name));
+  const { guest } = settled(findGuest(name));
   const folder = join(GUEST_STATE, name);
   mkdirSync(folder, { recursive: true });
   // A root holds set-user-ID programs, which are not for the machine's users; a disk is read by the user of vm@.
@@ -77,7 +70,7 @@ function readImage(guest: Guest): Image {
 
 async function forkContainer(guest: Guest, folder: string, image: Image): Promise<void> {
   const root = join(folder, "root");
-  if (guest.ephemeral) unwrap(await removeFork(hostEffects, root));
+  if (guest.ephemeral) settled(await removeFork(hostEffects, root));
   if (hostEffects.kindOf(root) === undefined)
     say(unwrapWarnings(await forkTree(hostEffects, image.get("IMAGE_PATH") ?? "", root)));
   await limit(guest, folder, root);
@@ -113,7 +106,7 @@ async function forkVm(guest: Guest, folder: string, image: Image): Promise<void>
   const stem = join(folder, "disk");
   const format = image.get("IMAGE_FORMAT") === "qcow2" ? "qcow2" : "raw";
   const both = [`${stem}.raw`, `${stem}.qcow2`];
-  if (guest.ephemeral) for (const disk of both) unwrap(await removeFork(hostEffects, disk));
+  if (guest.ephemeral) for (const disk of both) settled(await removeFork(hostEffects, disk));
   if (both.some((disk) => hostEffects.kindOf(disk) !== undefined)) return;
   say(unwrapWarnings(await forkDisk(hostEffects, { file: image.get("IMAGE_PATH") ?? "", format }, stem)));
 }
@@ -127,12 +120,7 @@ async function down(name: string): Promise<void> {
   if (!found.ok) return;
   for (const file of [argumentsFile(name), `${argumentsFile(name)}.warnings`]) rmSync(file, { force: true });
   if (!found.value.guest.ephemeral) return;
-  for (const part of ["root", "disk.raw", "disk.qcow2"]) unwrap(await removeFork(hostEffects, join(GUEST_STATE, name, part)));
-}
-
-function unwrap<T>(result: Result<T>): T {
-  if (!result.ok) throw new Refusal(...result.problems);
-  return result.value;
+  for (const part of ["root", "disk.raw", "disk.qcow2"]) settled(await removeFork(hostEffects, join(GUEST_STATE, name, part)));
 }
 
 function unwrapWarnings<T>(result: Result<T>): readonly Diagnostic[] {

@@ -99,7 +99,7 @@ function up(network: string): void {
   if (changed.some((file) => file.startsWith(NETWORKD))) reloadNetworkd();
   if (hasLink) awaitLink(network, isOurs ? lease : undefined);
   if (hasLink) run("ip", ["link", "set", network, "alias", bridgeAlias(network)]);
-  run("nft", ["-f", "-"], isOurs ? rulesText(network, lease, mode) : noRules(network));
+  loadRules(isOurs ? rulesText(network, lease, mode) : noRules(network));
   // A reload of the firewall reads the file; what is loaded already has to hear of it.
   if (isOurs && hasFirewall()) run("nft", ["-f", firewallFile(network)]);
   // dnsmasq reads its file at its start only. Not waited for: it is ordered after this very unit.
@@ -109,10 +109,10 @@ function up(network: string): void {
 }
 
 function down(network: string): void {
-  run("nft", ["-f", "-"], noRules(network));
+  loadRules(noRules(network));
   const isKnown = existsSync(firewallFile(network));
   rmSync(firewallFile(network), { force: true });
-  if (isKnown && hasFirewall()) run("nft", ["-f", "-"], `${firewallText(network)}${leaveFirewall(network)}`);
+  if (isKnown && hasFirewall()) loadRules(`${firewallText(network)}${leaveFirewall(network)}`);
   const files = [...["netdev", "network"].map((kind) => join(NETWORKD, `50-${network}.${kind}`)), uplinkFile(network)]
     .filter(isOurFile);
   const reload = files.length > 0;
@@ -370,8 +370,14 @@ function put(file: string, text: string): boolean {
   return true;
 }
 
-function run(program: string, args: readonly string[], input = ""): void {
-  const done = spawnSync(program, args, { input, encoding: "utf8" });
+/** As an argument: nft 1.0.9 (Ubuntu 24.04) reads from no socket, and Node.js gives a child nothing else to read from. */
+function loadRules(rules: string): void {
+  const done = spawnSync("nft", [rules], { encoding: "utf8" });
+  if (done.status !== 0) throw new Refusal(`\`nft\` refused the network's rules: ${(done.stderr || String(done.error ?? "")).trim()}`);
+}
+
+function run(program: string, args: readonly string[]): void {
+  const done = spawnSync(program, args, { encoding: "utf8" });
   if (done.status === 0) return;
   throw new Refusal(`\`${program} ${args.join(" ")}\` failed: ${(done.stderr || String(done.error ?? "")).trim()}`);
 }

@@ -10,25 +10,17 @@ import { spawnSync } from "node:child_process";
 import { chmodSync, chownSync, constants, copyFileSync, existsSync, lchownSync, mkdirSync, readlinkSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { isIPv6 } from "node:net";
 import { basename, dirname, join } from "node:path";
-import { type Diagnostic, formatDiagnostic } from "labctl/diagnostics.ts";
+import { formatDiagnostic } from "labctl/diagnostics.ts";
 import { GUEST_NAME, type Guest } from "labctl/guests/guest.ts";
 import { findGuest, GUEST_RUN, GUEST_STATE, readEnv } from "labctl/guests/places.ts";
 import { renderNode } from "labctl/guests/qemu-arguments.ts";
+import { problemsOfEnd, Refusal, settled } from "labctl/guests/refusal.ts";
 import { describeVmProblem } from "labctl/guests/vm-problems.ts";
 import type { VmLink } from "labctl/guests/vm-provision.ts";
 import { makeSeed } from "labctl/guests/vm-seed.ts";
 import { ARGUMENTS_DRAFT, keepVmKit, readVmDisk, readVmStart, tapName, VM_PREPARED, VM_RUN } from "labctl/guests/vm-start.ts";
 
 const UEFI_VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd";
-
-/** What is wrong, as the modules that judge it say it. */
-class Refusal extends Error {
-  readonly problems: readonly Diagnostic[];
-  constructor(...problems: readonly Diagnostic[]) {
-    super("refused");
-    this.problems = problems;
-  }
-}
 
 // The unit's own hides all from the user that QEMU runs as.
 process.umask(0o022);
@@ -39,7 +31,7 @@ try {
   if (verb !== "prepare") throw new Error("wrong usage: vm.mjs prepare NAME");
   await prepare(name);
 } catch (error) {
-  const list = error instanceof Refusal ? error.problems.map(formatDiagnostic) : [`error[vm] ${(error as Error).message}`];
+  const list = problemsOfEnd(error, "vm").map(formatDiagnostic);
   process.stderr.write(`${list.join("\n")}\n`);
   process.exitCode = 1;
 }
@@ -133,11 +125,6 @@ function bindToVfio(folder: string, slot: string): void {
   writeFileSync(join(folder, "driver_override"), "vfio-pci");
   if (existsSync(driver)) writeFileSync(join(driver, "unbind"), slot);
   writeFileSync("/sys/bus/pci/drivers_probe", slot);
-}
-
-function settled<T>(result: { ok: true; value: T } | { ok: false; problems: readonly Diagnostic[] }): T {
-  if (result.ok) return result.value;
-  throw new Refusal(...result.problems);
 }
 
 function run(program: string, argv: readonly string[], input = ""): void {

@@ -3,6 +3,7 @@
  * its check asks. What each layer does in detail is tried on the newest Debian; with LABCTL_TEST_SUITE=bookworm on this one.
  */
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "node:test";
@@ -23,6 +24,16 @@ image = debian
 network = lab
 `;
 
+/** A disk that no firmware boots from, which is enough for QEMU to begin. */
+const DISK = Buffer.alloc(1 << 20).fill("55aa", 510, 512, "hex");
+const BOX = `
+[guest box]
+kind = vm
+image = blank
+machine = q35
+accelerator = tcg
+`;
+
 let prepared: Promise<{ lab: Lab; machine: Machine }> | undefined;
 
 /** A machine with every layer that ships, and one guest, which does not run. */
@@ -35,7 +46,14 @@ function theMachine(): Promise<{ lab: Lab; machine: Machine }> {
       "layers = nspawn",
       `layers = ${LAYERS.join(", ")}\ninstances = bridge@lab.service`,
     );
+    const sha256 = createHash("sha256").update(DISK).digest("hex");
+    await inside(
+      made.machine,
+      "truncate -s 1M /srv/blank; printf '\\125\\252' | dd of=/srv/blank bs=1 seek=510 conv=notrunc status=none",
+    );
     made.lab.write({
+      "machines/demo/machine.ini": `${made.lab.read("machines/demo/machine.ini")}${BOX}`,
+      "machines/demo/etc/images/blank.ini": `[image]\nsource = file:///srv/blank\nsha256 = ${sha256}\nkind = disk\n`,
       "facts/demo.json": JSON.stringify({
         BASTION_USERS: { ann: [key] },
         FIREWALL_TCP: [80],
@@ -78,6 +96,17 @@ test("a guest of the newest Debian boots there, and has its name", async () => {
     "systemctl start container@web || { journalctl -o cat -n 40 -u container@web; exit 1; }; ping -c 1 -W 2 web.lab.demo.lan",
   );
   await inside(machine, "systemctl stop container@web");
+});
+
+test("a virtual machine begins there, shut in by QEMU itself", async () => {
+  const { machine } = await theMachine();
+  await inside(
+    machine,
+    `systemctl start --no-block vm@box
+     for i in $(seq 200); do grep -qs 'running 1' /run/local/vm/box/states && break; sleep 0.1; done
+     grep -q '^Seccomp:.*2' "/proc/$(systemctl show -P MainPID vm@box)/status" || { journalctl -o cat -u vm@box; exit 1; }
+     systemctl stop vm@box; systemctl reset-failed`,
+  );
 });
 
 test("all of it is there again after a boot", async () => {

@@ -10,6 +10,8 @@ import type { FileHash } from "./paths.ts";
 export interface Blake3 {
   /** 64 hex digits. Pure. */
   hash(data: Uint8Array | string): FileHash;
+  /** The same of all pieces, one after the other. Taking the next piece must not hash anything. */
+  hashAll(pieces: Iterable<Uint8Array | string>): FileHash;
   /** Hashes a file in pieces, so that its size does not matter. Throws what `fs` throws. */
   hashFile(path: string): { readonly hash: FileHash; readonly sizeBytes: number };
 }
@@ -28,6 +30,11 @@ function wrap(hasher: IHasher): Blake3 {
   let piece: Buffer | undefined;
   return {
     hash: (data) => hasher.init().update(data).digest("hex") as FileHash,
+    hashAll: (pieces) => {
+      hasher.init();
+      for (const piece of pieces) hasher.update(piece);
+      return hasher.digest("hex") as FileHash;
+    },
     hashFile: (path) => {
       piece ??= Buffer.allocUnsafe(PIECE_BYTES);
       const fd = openSync(path, "r");

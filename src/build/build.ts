@@ -8,7 +8,7 @@ import { join } from "node:path";
 import type { Diagnostic, Result } from "../diagnostics.ts";
 import { failure, sortDiagnostics, success } from "../diagnostics.ts";
 import { blake3 } from "../hash.ts";
-import { type AbsPath, foldersAbove, type GenerationId, type RelPath } from "../paths.ts";
+import { type AbsPath, foldersAbove, type GenerationId, type MachineName, type RelPath } from "../paths.ts";
 import type { Machine, Project } from "../project/project.ts";
 import { readProject } from "../project/read-project.ts";
 import { selectMachines } from "../project/select-machines.ts";
@@ -22,7 +22,7 @@ import { layMachine, templateViews } from "./lay-machine.ts";
 import { buildLayout } from "./layout.ts";
 import { executeMachine, type PreparedMachine, pathOf, prepareMachine, stepLines } from "./machine-build.ts";
 import { readMachineFacts } from "./machine-facts.ts";
-import { manifestText } from "./manifest.ts";
+import { manifestPieces } from "./manifest.ts";
 import { type OutputTree, outputTree, type TwinIndex, twinKey } from "./output-tree.ts";
 import { partReader } from "./parts.ts";
 import { projectDisk } from "./project-disk.ts";
@@ -65,7 +65,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
     mark = now;
   };
   const b3 = await blake3();
-  const state = request.fromNothing ? undefined : readState(layout, request.tool, b3.hash);
+  const state = request.fromNothing ? undefined : readState(layout, request.tool, b3);
   phase("state");
 
   const disk = projectDisk();
@@ -134,13 +134,18 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
 
   const results: MachineBuild[] = [];
   const states: Record<string, MachineState> = { ...state?.machines };
+  const acted: {
+    readonly name: MachineName;
+    readonly tree: OutputTree;
+    readonly paths: readonly RelPath[];
+  }[] = [];
   for (const [i, { prepared: p, tree, machine, secrets }] of prepared.entries()) {
     request.onProgress?.(`writing ${machine.name} (${i + 1} of ${prepared.length})`);
     const t = clockMs();
     const executed = executeMachine(p, tree, tools, problems);
     if (problems.length > 0) return failure(...unique(problems));
     const manifest = manifestOf(machine, p.input.outputs, executed.outputs, secrets);
-    const text = manifestText(manifest);
+    const text = Buffer.concat(Array.from(manifestPieces(manifest), (piece) => Buffer.from(piece)));
     const generation = b3.hash(text) as string as GenerationId;
     const file = layout.manifest(machine.name);
     const known = state?.machines[machine.name];
@@ -166,23 +171,25 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
       steps: stepLines(p.steps, root),
       durationMs: clockMs() - t,
     });
+    acted.push({ name: machine.name, tree, paths: p.steps.map(pathOf) });
   }
+  // What was planned is most of what a large build holds, and what comes now takes as much again.
+  for (const list of [prepared, overlays]) list.length = 0;
   // A hard link made for a later machine moved the ctime of an earlier one's file.
   const twinsTouched = new Set<string>();
-  for (const { prepared: p } of prepared) {
-    for (const path of p.steps.map(pathOf)) {
-      for (const records of [state?.machines[p.input.name], states[p.input.name]]) {
+  for (const { name, paths } of acted) {
+    for (const path of paths) {
+      for (const records of [state?.machines[name], states[name]]) {
         const record = recordOf(records?.outputs, path);
         if (record?.type === "file") twinsTouched.add(twinKey(record.content, record.mode));
       }
     }
   }
-  for (const { prepared: p, tree, machine } of prepared) {
-    const touched = new Set(p.steps.flatMap((step) => [pathOf(step), ...foldersAbove(pathOf(step))]));
+  for (const { name, tree, paths } of acted) {
+    const touched = new Set(paths.flatMap((path) => [path, ...foldersAbove(path)]));
     const isTouched = (path: string, r: OutputRecord): boolean =>
-      touched.has(path) || (r.type === "file" && twinsTouched.has(twinKey(r.content, r.mode)));
-    const file = layout.manifest(machine.name);
-    states[machine.name] = settled(states[machine.name], tree, file, isTouched);
+      touched.has(path as RelPath) || (r.type === "file" && twinsTouched.has(twinKey(r.content, r.mode)));
+    states[name] = settled(states[name], tree, layout.manifest(name), isTouched);
   }
   rmSync(temporary, { recursive: true, force: true });
   removeForgotten(layout.treesFolder, project.value, states);
@@ -192,7 +199,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
     (name) => !project.value.machines.some((m) => m.name === name),
   );
   for (const name of removedMachines) delete states[name];
-  writeState(layout, request.tool, { hashes: hashes.entries(), machines: states }, b3.hash);
+  writeState(layout, request.tool, { hashes: hashes.entries(), machines: states }, b3);
   const looked = inputsLooked([reader.watched, disk.watched, parts.watched]);
   saveFresh(request, machines, looked, states);
   await tools.saveTemplates();
@@ -268,8 +275,8 @@ function settled(
 }
 
 /** True if a regular file of these very bytes stands there. */
-function holds(file: string, text: string): boolean {
-  return lookAt(file)?.isFile() === true && readFileSync(file, "utf8") === text;
+function holds(file: string, text: Buffer): boolean {
+  return lookAt(file)?.isFile() === true && readFileSync(file).equals(text);
 }
 
 /** A machine that the repository no longer has leaves no tree behind. */

@@ -80,17 +80,14 @@ export function setNumbers(
 export function writeFreshRecord(file: string, { head, paths, numbers, pathBytes }: FreshRecord): void {
   markTwins(head, numbers);
   const first = JSON.stringify(head);
-  const text = Buffer.concat([Buffer.from(`${first}\0`), pathBytes ?? Buffer.from(paths.join("\0"))]);
+  const text = pathBytes ?? Buffer.from(paths.join("\0"));
+  const headBytes = Buffer.from(`${first}\0`);
   // Padded, so that a reader can take the whole by words.
-  const padding = Buffer.alloc((4 - (text.length % 4)) % 4);
-  const body = Buffer.concat([
-    Buffer.from(numbers.buffer, numbers.byteOffset, numbers.byteLength),
-    text,
-    padding,
-  ]);
+  const padding = Buffer.alloc((4 - ((headBytes.length + text.length) % 4)) % 4);
   const start = new Uint32Array([RECORD_VERSION, paths.length, checksum(first, numbers), padding.length]);
+  const table = Buffer.from(numbers.buffer, numbers.byteOffset, numbers.byteLength);
   const temporary = `${file}.${process.pid}`;
-  writeFileSync(temporary, Buffer.concat([Buffer.from(start.buffer), body]));
+  writeFileSync(temporary, Buffer.concat([Buffer.from(start.buffer), table, headBytes, text, padding]));
   renameSync(temporary, file);
 }
 

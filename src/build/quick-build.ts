@@ -67,7 +67,7 @@ export async function quickBuild(
   const b3 = await blake3();
   const states = new Map<string, MachineLines>();
   const stateOf = (name: string): MachineLines | undefined => {
-    const known = states.get(name) ?? readMachineLines(layout, name, request.tool, b3.hash);
+    const known = states.get(name) ?? readMachineLines(layout, name, request.tool, b3);
     if (known) states.set(name, known);
     return known;
   };

@@ -3,7 +3,8 @@
  * of another version or written by another labctl it means "build from nothing", never a wrong tree. Owns the format: one
  * file a machine, so that an edit need not read or write what concerns the others, and one for all.
  */
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import type { Blake3 } from "../hash.ts";
 import type { FileHash, GenerationId, RelPath } from "../paths.ts";
 import type { BuildLayout } from "./layout.ts";
 import type { Signature } from "./signature.ts";
@@ -55,17 +56,14 @@ export function recordOf(
   return records && Object.hasOwn(records, path) ? records[path] : undefined;
 }
 
-/** Gives the BLAKE3 of a file's bytes. */
-export type HashBytes = (data: Uint8Array | string) => string;
-
 /** Undefined if there is no state that this version can trust. A machine whose own file is damaged counts as never built. */
-export function readState(layout: BuildLayout, tool: string, hash: HashBytes): BuildState | undefined {
-  const text = readSealed(layout.stateFile, hash);
+export function readState(layout: BuildLayout, tool: string, b3: Blake3): BuildState | undefined {
+  const text = readSealed(layout.stateFile, b3);
   const shared = text === undefined ? undefined : parsed<SharedState>(text, tool);
   if (!shared) return undefined;
   const machines: [string, MachineState][] = [];
   for (const name of shared.machines) {
-    const own = readSealed(layout.machineStateFile(name), hash);
+    const own = readSealed(layout.machineStateFile(name), b3);
     const state = own === undefined ? undefined : parsed<MachineState & Written>(own, tool);
     if (state) machines.push([name, state]);
   }
@@ -73,18 +71,14 @@ export function readState(layout: BuildLayout, tool: string, hash: HashBytes): B
 }
 
 /** Replaces the files by rename, each machine's own and then the shared one. Throws what `fs` throws. */
-export function writeState(layout: BuildLayout, tool: string, state: BuildState, hash: HashBytes): void {
+export function writeState(layout: BuildLayout, tool: string, state: BuildState, b3: Blake3): void {
   for (const [name, { outputs, ...head }] of Object.entries(state.machines)) {
-    const lines = Object.entries(outputs).map(([path, record]) => recordLine(path, record));
-    writeSealed(
-      layout.machineStateFile(name),
-      machineText({ version: STATE_VERSION, tool, ...head }, lines),
-      hash,
-    );
+    const start = headText({ version: STATE_VERSION, tool, ...head });
+    writeSealed(layout.machineStateFile(name), machinePieces(start, outputs), b3);
   }
   const { hashes, machines } = state;
   const shared: SharedState = { version: STATE_VERSION, tool, hashes, machines: Object.keys(machines) };
-  writeSealed(layout.stateFile, JSON.stringify(shared), hash);
+  writeSealed(layout.stateFile, [JSON.stringify(shared)], b3);
 }
 
 interface Written {
@@ -118,10 +112,10 @@ export function readMachineLines(
   layout: BuildLayout,
   machine: string,
   tool: string,
-  hash: HashBytes,
+  b3: Blake3,
 ): MachineLines | undefined {
   const file = layout.machineStateFile(machine);
-  const lines = readSealed(file, hash)?.split("\n");
+  const lines = readSealed(file, b3)?.split("\n");
   if (lines === undefined || lines.pop() !== MACHINE_END) return undefined;
   const first = lines.shift() ?? "";
   const head = parsed<MachineHead & Written>(`${first}${MACHINE_END}`, tool);
@@ -147,14 +141,26 @@ export function readMachineLines(
     },
     write: ({ generation, manifestSignature, rootSignature }) => {
       const start = headText({ version: STATE_VERSION, tool, generation, manifestSignature, rootSignature });
-      writeSealed(file, [start, ...lines, MACHINE_END].join("\n"), hash);
+      writeSealed(file, [[start, ...lines, MACHINE_END].join("\n")], b3);
     },
   };
 }
 
+/** So many characters are written at once: a large machine's file is never in memory whole. */
+const PIECE_CHARACTERS = 1 << 18;
+
 /** One JSON document, an output a line. */
-function machineText(head: MachineHead & Written, lines: readonly string[]): string {
-  return `${headText(head)}\n${lines.join(",\n")}${lines.length === 0 ? "" : "\n"}${MACHINE_END}`;
+function* machinePieces(start: string, outputs: MachineState["outputs"]): Generator<string> {
+  let piece = start;
+  let separator = "\n";
+  for (const path of Object.keys(outputs)) {
+    piece += separator + recordLine(path, outputs[path] as OutputRecord);
+    separator = ",\n";
+    if (piece.length < PIECE_CHARACTERS) continue;
+    yield piece;
+    piece = "";
+  }
+  yield `${piece}\n${MACHINE_END}`;
 }
 
 function headText(head: MachineHead & Written): string {
@@ -192,7 +198,7 @@ function parsed<T extends Written>(text: string, tool: string): T | undefined {
 }
 
 /** A file's text. Its last line holds a checksum: a state that a full disk cut short, or that lost a bit, is no state. */
-function readSealed(file: string, hash: HashBytes): string | undefined {
+function readSealed(file: string, b3: Blake3): string | undefined {
   let data: Buffer;
   try {
     data = readFileSync(file);
@@ -200,13 +206,26 @@ function readSealed(file: string, hash: HashBytes): string | undefined {
     return undefined;
   }
   const end = data.lastIndexOf("\n#");
-  if (end < 0 || data.toString("latin1", end + 2) !== hash(data.subarray(0, end))) return undefined;
+  if (end < 0 || data.toString("latin1", end + 2) !== b3.hash(data.subarray(0, end))) return undefined;
   return data.toString("utf8", 0, end);
 }
 
-function writeSealed(file: string, text: string, hash: HashBytes): void {
-  const body = Buffer.from(text);
+function writeSealed(file: string, pieces: Iterable<string>, b3: Blake3): void {
   const temporary = `${file}.${process.pid}`;
-  writeFileSync(temporary, Buffer.concat([body, Buffer.from(`\n#${hash(body)}`)]));
+  const fd = openSync(temporary, "w");
+  try {
+    writeFileSync(fd, `\n#${b3.hashAll(written(fd, pieces))}`);
+  } finally {
+    closeSync(fd);
+  }
   renameSync(temporary, file);
+}
+
+/** The pieces as bytes, each written where the one before it ends. */
+function* written(fd: number, pieces: Iterable<string>): Generator<Uint8Array> {
+  for (const piece of pieces) {
+    const data = Buffer.from(piece);
+    writeFileSync(fd, data);
+    yield data;
+  }
 }

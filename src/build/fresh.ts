@@ -25,6 +25,8 @@ export interface Differences {
   readonly inputs: readonly number[];
   readonly outputs: readonly { readonly machine: FreshMachine; readonly index: number }[];
   readonly asked: readonly FreshMachine[];
+  /** What finding them took, by phase. */
+  readonly phasesMs: Readonly<Record<string, number>>;
 }
 
 export type Look =
@@ -84,7 +86,7 @@ export function lookAtPaths(request: BuildRequest, changed: readonly string[]): 
   if (inputs.size === 0) return { kind: "unknown" };
   return {
     kind: "differs",
-    differences: { record, recordSignature, inputs: [...inputs], outputs: [], asked },
+    differences: { record, recordSignature, inputs: [...inputs], outputs: [], asked, phasesMs: {} },
   };
 }
 
@@ -104,9 +106,12 @@ function compare(
   const { found: outputs, seen } = differingOutputs(request, record, asked, same, most);
   if (outputs.length > 0) outputs.push(...differingTwins(request, record, asked, seen, outputs, same));
   if (inputs.length + outputs.length > MAX_DIFFERENCES) return { kind: "unknown" };
-  if (inputs.length + outputs.length > 0)
-    return { kind: "differs", differences: { record, recordSignature, inputs, outputs, asked } };
   const endedAt = clockMs();
+  const phasesMs = { record: recordAt - startedAt, inputs: inputsAt - recordAt, outputs: endedAt - inputsAt };
+  if (inputs.length + outputs.length > 0) {
+    const differences = { record, recordSignature, inputs, outputs, asked, phasesMs };
+    return { kind: "differs", differences };
+  }
   const machines = asked.map(
     ({ name, generation, files }): MachineBuild => ({
       machine: name as MachineName,
@@ -119,7 +124,7 @@ function compare(
     }),
   );
   const stats = {
-    phasesMs: { record: recordAt - startedAt, inputs: inputsAt - recordAt, outputs: endedAt - inputsAt },
+    phasesMs,
     totalMs: endedAt - startedAt,
     looked: asked.reduce((n, { from, to }) => n + to - from, record.head.inputs),
     hashed: 0,

@@ -53,6 +53,13 @@ export async function quickBuild(
   differences: Differences,
 ): Promise<Result<BuildResult> | undefined> {
   const startedAt = clockMs();
+  const phases: Record<string, number> = {};
+  let mark = startedAt;
+  const phase = (name: string): void => {
+    const now = clockMs();
+    phases[name] = now - mark;
+    mark = now;
+  };
   const readAtMs = Date.now();
   const { root } = request;
   const layout = buildLayout(root);
@@ -64,7 +71,9 @@ export async function quickBuild(
 
   const wanted = record.head.machines.filter((block, m) => concerns(changed, record.numbers, block.name, m));
   if (wanted.some((block) => !asked.includes(block))) return undefined;
+  phase("judge");
   const b3 = await blake3();
+  phase("hasher");
   const states = new Map<string, MachineLines>();
   const stateOf = (name: string): MachineLines | undefined => {
     const known = states.get(name) ?? readMachineLines(layout, name, request.tool, b3);
@@ -78,6 +87,7 @@ export async function quickBuild(
     parts.push(part);
   }
 
+  phase("state");
   const hashes = sourceHashes({}, b3);
   const copiesOnly = parts.every(({ subset }) => subset.every(([, r]) => r.sourceHash === undefined));
   let inputs: TemplateInputs | undefined;
@@ -87,6 +97,7 @@ export async function quickBuild(
     if (!read?.ok) return read;
     inputs = read.value;
   }
+  phase("facts");
   const tools = buildTools(request, hashes, inputs?.parts ?? NO_PARTS, b3);
 
   const temporary = join(layout.treesFolder, ".new") as AbsPath;
@@ -112,6 +123,7 @@ export async function quickBuild(
     layout.manifest,
   );
   if (!settled) return undefined;
+  phase("settle");
 
   const problems: Diagnostic[] = [];
   const prepared: { affected: Affected; prepared: PreparedMachine; tree: OutputTree }[] = [];
@@ -133,6 +145,7 @@ export async function quickBuild(
     });
   }
   if (problems.length > 0) return failure(...sortDiagnostics(problems));
+  phase("plan");
 
   const results = new Map<string, MachineBuild>();
   const generations = new Map<string, GenerationId>();
@@ -170,14 +183,15 @@ export async function quickBuild(
     });
   }
   rmSync(temporary, { recursive: true, force: true });
-  const actedAt = clockMs();
+  phase("act");
   save(request, differences, changed, generations, touched, states, treeOf);
   await tools.saveTemplates();
+  phase("save");
   const machineBuilds = asked.map((block): MachineBuild => results.get(block.name) ?? untouched(block));
   return success({
     machines: machineBuilds,
     stats: {
-      phasesMs: { quick: actedAt - startedAt, save: clockMs() - actedAt },
+      phasesMs: { ...differences.phasesMs, ...phases },
       totalMs: clockMs() - startedAt,
       looked: record.paths.length,
       hashed: hashes.counts.hashed,

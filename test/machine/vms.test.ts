@@ -90,7 +90,7 @@ async function boot(t: TestContext, lab: Lab, guest: string): Promise<string> {
   const started = await lab.expect(0, ["guest", "start", "demo", guest, "--stats"]);
   t.diagnostic(`${guest}: ready after ${Math.round(performance.now() - startedAt)} ms, emulated`);
   // What came before QEMU, QEMU's own part, and the guest's.
-  assert.match(started.stdout, /addresses .* ms[\s\S]*prepare .* ms[\s\S]*qemu .* ms[\s\S]*boot .* ms/);
+  assert.match(started.stdout, /addresses .* m?s[\s\S]*prepare .* m?s[\s\S]*qemu .* m?s[\s\S]*boot .* m?s/);
   for (const line of started.stdout.trim().split("\n")) t.diagnostic(line);
   const shown = await lab.expect(0, ["guest", "console", "demo", guest]);
   return shown.stdout;

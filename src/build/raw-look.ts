@@ -85,9 +85,14 @@ function milliseconds(raw: Float64Array, at: number): number {
   return (raw[at] as number) * 1000 + (raw[at + 1] as number) / 1_000_000;
 }
 
+/** Node.js's option; its process.binding() is DEP0111. */
+const WARNS = "--pending-deprecation";
+
 /** Undefined where there is none, or where asking for it prints a warning. */
 function rawLstat(): RawLstat | undefined {
-  if (process.env.NODE_PENDING_DEPRECATION === "1") return undefined;
+  const { NODE_PENDING_DEPRECATION, NODE_OPTIONS = "" } = process.env;
+  if (NODE_PENDING_DEPRECATION === "1" || [NODE_OPTIONS, ...process.execArgv].some((o) => o.includes(WARNS)))
+    return undefined;
   const { binding } = process as unknown as { binding?: (name: string) => { lstat?: unknown } };
   try {
     const lstat = binding?.("fs").lstat;

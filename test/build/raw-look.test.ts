@@ -30,11 +30,18 @@ test("without a file to try it on, the documented function is used", () => {
 });
 
 test("where asking for the bare function would print a warning, the documented one is used", () => {
-  process.env.NODE_PENDING_DEPRECATION = "1";
-  try {
-    assert.equal(quickLooksAs(import.meta.filename), looksAs);
-  } finally {
-    delete process.env.NODE_PENDING_DEPRECATION;
+  for (const [name, value] of [
+    ["NODE_PENDING_DEPRECATION", "1"],
+    ["NODE_OPTIONS", "--enable-source-maps --pending-deprecation"],
+  ] as const) {
+    const before = process.env[name];
+    process.env[name] = value;
+    try {
+      assert.equal(quickLooksAs(import.meta.filename), looksAs, name);
+    } finally {
+      if (before === undefined) delete process.env[name];
+      else process.env[name] = before;
+    }
   }
 });
 

@@ -7,6 +7,7 @@
  */
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 
 /** A folder a guest. A cache: without it starts take longer. */
 export const GUEST_CACHE = "/var/cache/local/guests";
@@ -86,6 +87,8 @@ export function keepKit(
     rmSync(file, { force: true });
     return;
   }
+  // Node.js gives the mode to all folders that it makes, and the one above is others', too.
+  mkdirSync(dirname(GUEST_CACHE), { recursive: true, mode: 0o755 });
   // Keys and credentials stand in it.
   mkdirSync(`${GUEST_CACHE}/${guest}`, { recursive: true, mode: 0o700 });
   writeFileSync(`${file}.draft`, text, { mode: 0o600 });

@@ -60,15 +60,18 @@ export const run: CommandRun = async (args) => {
     return onConnection(machine, start.options, say, look, refused);
   });
   // One machine, one document; several, one list in their order.
-  if (args.flag("json")) {
-    const all = machines.flatMap((m) => plans.get(m.name) ?? []);
-    printJson(machines.length === 1 ? (all[0] ?? {}) : all);
-  }
-  if (file === undefined) return code;
+  const end = (): number => {
+    if (args.flag("json")) {
+      const all = machines.flatMap((m) => plans.get(m.name) ?? []);
+      printJson(machines.length === 1 ? (all[0] ?? {}) : all);
+    }
+    return code;
+  };
+  if (file === undefined) return end();
   // A plan that lacks a machine would be taken for whole.
   if (saved.length < start.built.length) {
     printErr(`${file} was not written: a machine could not be planned`);
-    return code;
+    return end();
   }
   const written = writePlanFile(file, {
     createdAt: new Date().toISOString(),
@@ -80,5 +83,5 @@ export const run: CommandRun = async (args) => {
   });
   if (!written.ok) return refuse(written.problems);
   if (!args.flag("quiet")) printErr(`saved in ${file}; \`labctl push --plan ${file}\` does it`);
-  return code;
+  return end();
 };

@@ -13,10 +13,10 @@ import type { Transport } from "./transport.ts";
 /**
  * A connection that has stood for longer than this when it is asked to confirm, or that was begun longer ago than the
  * second figure, proves too little: a unit that counts as started may still be at work on the firewall. Then another one
- * is made. One that is being made when it is asked for is as fresh as another one would be.
+ * is made. One that is being made, on a host that is busy, may take the second figure: its login is later than that.
  */
 const FRESH_MS = 250;
-const BEGUN_MS = 2_000;
+const BEGUN_MS = 1_000;
 /** An early connection that fails sooner is followed by another attempt. */
 const PATIENCE_MS = 3_000;
 

@@ -79,15 +79,18 @@ function theMachine(): Promise<{ lab: Lab; machine: Machine }> {
   return prepared;
 }
 
-/** Everything that a guest could leave behind. That a bridge lost its last carrier the kernel says some time later. */
+/**
+ * Everything that a guest could leave behind. That a bridge lost its last carrier the kernel says some time later. An
+ * nspawn that is killed leaves its lock's file to the next one that starts from the same inode: those are left out.
+ */
 const traces = (machine: Machine): Promise<string> =>
   inside(
     machine,
     `for i in $(seq 100); do systemctl list-jobs | grep -q '@' || break; sleep 0.1; done
      ip -o link | sed -E 's/^[0-9]*: //; s/<[^>]*>//; s/ state [A-Z]+//'; ip -o address | grep -v fe80: | sed 's/^[0-9]*: //; s/valid_lft.*//'; ip route | sed 's/ linkdown//'; ip -6 route | grep -v fe80: | sed 's/ linkdown//'; ip netns
      nft list ruleset | sed 's/counter packets.*bytes [0-9]*/counter/'; cut -d' ' -f5- /proc/self/mountinfo | grep -v ^/run/user/ | sed 's/ shared.* - / /' | sort
-     find /run/local /run/systemd/nspawn /run/systemd/nspawn-uid /run/systemd/network ! -type d ! -name lock ! -path '*/bridge-dhcp/*' | sort
-     find /run/local/guests/*/* /run/systemd/nspawn/*/* /var/lib/local/guests/* /etc/systemd/system/*@*.d 2>/dev/null; btrfs subvolume list -o / | sed 's/.*path //'; pgrep -l dnsmasq; pgrep -l nspawn
+     find /run/local /run/systemd/nspawn /run/systemd/nspawn-uid /run/systemd/network ! -type d ! -name lock ! -path '*/bridge-dhcp/*' ! -path '*/locks/inode-*' | sort
+     find /run/local/guests/*/* /run/systemd/nspawn/*/* /var/lib/local/guests/* /etc/systemd/system/*@*.d ! -path '*/locks/inode-*' 2>/dev/null; btrfs subvolume list -o / | sed 's/.*path //'; pgrep -l dnsmasq; pgrep -l nspawn
      cat /run/local/bridge-dhcp/*/leases; ls /var/log/journal /var/lib/machines 2>&1
      systemctl list-units --state=active,failed,activating,deactivating --plain --no-legend 'container@*' 'guest-*@*' 'ip@*' 'bridge*@*'`,
   );

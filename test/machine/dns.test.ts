@@ -128,7 +128,12 @@ test("from any machine, guests and machines of all have their names; a resolver 
   assert.match(String(down), /^E(TIMEOUT|SERVFAIL|REFUSED|CONNREFUSED)$/);
   assert.deepEqual([itself, other], [machines.b.address, one.four]);
   await inside(machines.b, "systemctl start dns");
-  assert.deepEqual(await ask(machines.a, ["web.lab.b.lan"]), [web.four]);
+  // The resolver that asks it may be at its next try of a question from before.
+  for (let i = 0; i < 4; i++) {
+    const [again] = await ask(machines.a, ["web.lab.b.lan"]);
+    if (again === web.four) break;
+    assert.ok(i < 3, `${again} instead of ${web.four}`);
+  }
 });
 
 test("a new guest has its name on another machine within a second, though that was asked for it before", async (t) => {

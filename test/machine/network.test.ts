@@ -209,7 +209,7 @@ test("killed while it starts, it leaves nothing, and starts the next time", asyn
   );
   await inside(
     machine,
-    "systemctl start bridge@cut; /usr/local/lib/labctl/check.d/network; systemctl stop bridge@cut",
+    "systemctl start bridge@cut || { journalctl -u '*@cut' -n 60 --no-pager >&2; exit 1; }; /usr/local/lib/labctl/check.d/network; systemctl stop bridge@cut",
   );
   assert.equal(await traces(machine), before);
 });

@@ -91,7 +91,7 @@ function up(network: string): void {
     files.set(uplinkFile(network), `${OURS}[Match]\nName=${port}\n\n[Network]\nBridge=${network}\nLinkLocalAddressing=no\n`);
   if (isOurs) files.set(dnsmasqFile(network), dnsmasqText(network, lease, config, mtu));
   if (isOurs) files.set(firewallFile(network), firewallText(network));
-  files.set(join(RUN, `${network}.env`), envText(mode, port, mtu));
+  files.set(envFile(network), envText(mode, port, mtu));
 
   // dnsmasq watches folders that are there when it starts.
   if (isOurs) for (const kind of HOST_FOLDERS) mkdirSync(join(RUN, `${network}.${kind}`), { recursive: true });
@@ -118,8 +118,7 @@ function down(network: string): void {
   const reload = files.length > 0;
   const wasOurs = isOurBridge(network);
   const hadNames = existsSync(dnsmasqFile(network));
-  for (const file of [...files, dnsmasqFile(network), join(RUN, `${network}.env`)])
-    rmSync(file, { force: true });
+  for (const file of [...files, dnsmasqFile(network)]) rmSync(file, { force: true });
   if (hadNames) tellNames();
   // Guests that still have an entry there take it away themselves.
   for (const kind of HOST_FOLDERS) removeIfEmpty(join(RUN, `${network}.${kind}`));
@@ -131,6 +130,7 @@ function down(network: string): void {
   const deadline = Date.now() + LATE_LINK_MS;
   while (reload && !isThere() && Date.now() < deadline) pause(LINK_LOOK_MS);
   if (isThere() && (reload || wasOurs)) run("ip", ["link", "delete", network]);
+  rmSync(envFile(network), { force: true });
 }
 
 /**
@@ -154,12 +154,21 @@ function dropVlans(network: string, but?: string): void {
     if (name !== but && aliasOf(name) === vlanAlias(network)) run("ip", ["link", "delete", name]);
 }
 
-/** By its alias, or, before it has that, by the file from which networkd makes it. */
+/**
+ * By its alias, or, before it has that, by the file from which networkd makes it; or by the file that is written with that
+ * one and goes last: a `down` that was killed may have left a link to which nothing else points.
+ */
 function isOurBridge(network: string): boolean {
   return (
     existsSync(`/sys/class/net/${network}/bridge`) &&
-    (aliasOf(network) === bridgeAlias(network) || isOurFile(join(NETWORKD, `50-${network}.netdev`)))
+    (aliasOf(network) === bridgeAlias(network) ||
+      isOurFile(join(NETWORKD, `50-${network}.netdev`)) ||
+      existsSync(envFile(network)))
   );
+}
+
+function envFile(network: string): string {
+  return join(RUN, `${network}.env`);
 }
 
 function bridgeAlias(network: string): string {

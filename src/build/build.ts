@@ -14,7 +14,7 @@ import { readProject } from "../project/read-project.ts";
 import { selectMachines } from "../project/select-machines.ts";
 import type { BuildRequest, BuildResult, MachineBuild } from "./build-result.ts";
 import { buildTools } from "./build-tools.ts";
-import { clockMs } from "./clock.ts";
+import { clockMs, phasesSince } from "./clock.ts";
 import type { Differences } from "./fresh.ts";
 import { inputsLooked, saveFresh } from "./fresh-save.ts";
 import { holdingLock } from "./holding-lock.ts";
@@ -57,13 +57,7 @@ async function buildLocked(request: BuildRequest, startedAt: number): Promise<Re
   const { root } = request;
   const layout = buildLayout(root);
   const readAtMs = Date.now();
-  const phases: Record<string, number> = {};
-  let mark = startedAt;
-  const phase = (name: string): void => {
-    const now = clockMs();
-    phases[name] = now - mark;
-    mark = now;
-  };
+  const { phases, phase } = phasesSince(startedAt);
   const b3 = await blake3();
   const state = request.fromNothing ? undefined : readState(layout, request.tool, b3);
   phase("state");

@@ -12,7 +12,7 @@ import { type AbsPath, foldersAbove, type GenerationId, type MachineName, type R
 import type { Machine } from "../project/project.ts";
 import type { BuildRequest, BuildResult, MachineBuild } from "./build-result.ts";
 import { buildTools } from "./build-tools.ts";
-import { clockMs } from "./clock.ts";
+import { clockMs, phasesSince } from "./clock.ts";
 import type { Differences } from "./fresh.ts";
 import { type FreshMachine, setNumbers, writeFreshRecord } from "./fresh-record.ts";
 import { contentsOf, textsOfContent } from "./fresh-save.ts";
@@ -53,13 +53,7 @@ export async function quickBuild(
   differences: Differences,
 ): Promise<Result<BuildResult> | undefined> {
   const startedAt = clockMs();
-  const phases: Record<string, number> = {};
-  let mark = startedAt;
-  const phase = (name: string): void => {
-    const now = clockMs();
-    phases[name] = now - mark;
-    mark = now;
-  };
+  const { phases, phase } = phasesSince(startedAt);
   const readAtMs = Date.now();
   const { root } = request;
   const layout = buildLayout(root);

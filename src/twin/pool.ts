@@ -3,6 +3,7 @@
  * file system in it and a cheap writable copy of that per machine. Must run inside private namespaces, so that the
  * mounts, and with them the space, go away with them. Must not know about booting.
  */
+import { randomBytes } from "node:crypto";
 import {
   closeSync,
   existsSync,
@@ -45,13 +46,13 @@ export interface Pool {
 /** Makes and mounts the pool and unpacks the image into it, 1 s, or 0.2 s from its cache. Failure leaves nothing mounted. */
 export async function makePool(options: PoolOptions): Promise<Result<Pool>> {
   const { kind, mountPoint, cacheFile } = options;
-  const disk = join(options.diskFolder, `labctl-pool-${process.pid}-${Date.now()}.img`) as AbsPath;
+  const disk = join(options.diskFolder, `labctl-pool-${uniqueWord()}.img`) as AbsPath;
   mkdirSync(mountPoint, { recursive: true });
   if (kind !== "btrfs" || cacheFile === undefined) return fillPool(options, disk);
   if (!existsSync(cacheFile)) {
     removeStale(cacheFile);
     // Beside its final name: it must not appear there half-written.
-    const draft = `${cacheFile}.${process.pid}-${Date.now()}` as AbsPath;
+    const draft = `${cacheFile}.${uniqueWord()}-${Date.now()}` as AbsPath;
     const filled = await fillPool(options, draft, true);
     const left = filled.ok ? await closePool(filled.value) : filled;
     if (!left.ok) {
@@ -80,6 +81,11 @@ function removeStale(cacheFile: AbsPath): void {
 }
 
 const DRAFT_MS = 600_000;
+
+/** Not the process's number: in namespaces of their own two processes that start together have the same one. */
+function uniqueWord(): string {
+  return randomBytes(8).toString("hex");
+}
 
 /** `keepsName`: the disk stays where it is; else its space goes with the last mount. */
 async function fillPool(options: PoolOptions, disk: AbsPath, keepsName = false): Promise<Result<Pool>> {

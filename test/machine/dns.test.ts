@@ -304,14 +304,22 @@ test("strangers get no answer, with the firewall and without it; DNS_CLIENTS do,
 const byMdns = (from: Machine, whom: Machine): Promise<string> =>
   inside(from, `timeout 3 resolvectl query -4 ${whom.name}.local 2>&1 || true`);
 
+/** Its name is announced some time after resolved was told to. */
+async function assertFoundByMdns(from: Machine, whom: Machine): Promise<void> {
+  let answer = "";
+  for (let i = 0; i < 5 && !answer.includes(whom.address); i++) answer = await byMdns(from, whom);
+  assert.ok(answer.includes(whom.address), answer);
+}
+
 test("mDNS is spoken on the links that want it, and on no other", async () => {
   const { lab, machines } = await theFleet();
   lab.write({
     "facts/all.json": JSON.stringify({ ...JSON.parse(lab.read("facts/all.json")), DNS_MDNS: ["host0"] }),
   });
   await lab.expect(0, ["push", "a", "b"]);
-  assert.ok((await byMdns(machines.a, machines.b)).includes(machines.b.address));
-  assert.doesNotMatch(await byMdns(machines.a, machines.c), /10\.97/);
+  await assertFoundByMdns(machines.a, machines.b);
+  // Not "no answer at all": where resolved takes an echo for another's claim it counts its own name up, p3 to p4.
+  assert.ok(!(await byMdns(machines.a, machines.c)).includes(machines.c.address));
   assert.match(await inside(machines.a, "resolvectl mdns lab"), /: no/);
 });
 
@@ -329,7 +337,7 @@ test("after a boot a machine has its names, mDNS too, and the others have them; 
     "93.184.215.7",
     (await addressesOf(machines.a, "one")).four,
   ]);
-  assert.ok((await byMdns(machines.a, machines.b)).includes(machines.b.address));
+  await assertFoundByMdns(machines.a, machines.b);
   const { DNS_UPSTREAM } = JSON.parse(lab.read("facts/all.json"));
   lab.write({ "facts/all.json": JSON.stringify({ DNS_UPSTREAM }) });
   await lab.expect(0, ["push", "a", "b"]);

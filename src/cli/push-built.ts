@@ -32,6 +32,8 @@ export function pushSettings(
     keep: machine.keepGenerations ?? KEEP_GENERATIONS,
     who: whoAmI(),
     takeOver: args.flag("take-over"),
+    // A diff is of what the machine has now; waves compare what had failed before.
+    fromMemory: !args.flag("diff") && args.value("wave") === undefined,
     prunePackages: args.flag("prune-packages"),
     repository: named.repository,
     secrets: { root: named.root, keyring: ownKeyring() },

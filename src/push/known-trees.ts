@@ -2,7 +2,7 @@
  * What this host remembers of trees it pushed: manifests by generation id and unit files by content hash, so that a
  * plan usually needs one round trip. A cache: everything in it is checked against its hash, and can be fetched anew.
  */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Manifest, parseManifest } from "../build/manifest.ts";
 import type { Blake3 } from "../hash.ts";
@@ -15,6 +15,10 @@ export interface KnownTrees {
   manifest(id: GenerationId): Manifest | undefined;
   /** Stores a manifest's bytes under their own hash. */
   rememberManifest(text: string): void;
+  /** What a machine said when it was last looked at, as `rememberLook` got it; a belief, too. */
+  look(machine: string): string | undefined;
+  /** Undefined: nothing of it holds any more. */
+  rememberLook(machine: string, text: string | undefined): void;
   text(hash: FileHash): string | undefined;
   rememberText(text: string): void;
 }
@@ -54,6 +58,11 @@ export function knownTrees(cacheFolder: AbsPath, b3: Blake3): KnownTrees {
       return id && /^[0-9a-f]{64}$/.test(id) ? (id as GenerationId) : undefined;
     },
     rememberSeen: (machine, id) => unlessThere(`seen-${machine}`, `${id}\n`),
+    look: (machine) => read(`look-${machine}`),
+    rememberLook: (machine, text) => {
+      if (text !== undefined) unlessThere(`look-${machine}`, text);
+      else rmSync(join(folder, `look-${machine}`), { force: true });
+    },
     manifest: (id) => {
       const text = checked(id);
       return text === undefined ? undefined : parseManifest(text);

@@ -2,6 +2,7 @@
 import { printable } from "../diagnostics.ts";
 import type { GenerationId } from "../paths.ts";
 import type { UnitAction } from "../units/unit-change.ts";
+import { type Seen, seenLines } from "./memory.ts";
 import type { PushPlan } from "./plan.ts";
 import type { FileChange } from "./tree-diff.ts";
 
@@ -27,8 +28,13 @@ export function stagedPaths(files: readonly FileChange[]): FileChange[] {
   );
 }
 
-/** The whole list, `end` last. Pure. */
-export function operationLines(plan: PushPlan, to: GenerationId, settings: CommitSettings): string {
+/** The whole list, `end` last. `seen`: what the plan relies on, where the machine was not asked for it. Pure. */
+export function operationLines(
+  plan: PushPlan,
+  to: GenerationId,
+  settings: CommitSettings,
+  seen?: Seen,
+): string {
   const expect = plan.from?.number ?? 0;
   const lines: string[] = [
     `expect\t${expect}`,
@@ -38,6 +44,7 @@ export function operationLines(plan: PushPlan, to: GenerationId, settings: Commi
   ];
   for (const [key, value] of Object.entries(settings.meta))
     lines.push(`meta\t${key}\t${value.replace(/\p{Cc}/gu, " ")}`);
+  if (seen) lines.push(...seenLines(seen));
   lines.push(...plannedLines(plan));
   // A later rollback must not take what someone else wrote for what was pushed.
   const drifted = new Set(plan.drifted);

@@ -46,10 +46,15 @@ export interface Probe {
   readonly driftUnknown: boolean;
   /** Hash of what the machine's files look like, where it was asked for and anything was ever pushed. */
   readonly fingerprint: string | undefined;
+  /** Another text after anything was installed or removed. Undefined: the machine did not say. */
+  readonly packagesStamp: string | undefined;
   readonly missingPackages: ReadonlySet<string>;
   /** Packages that labctl itself installed, at some time, because a layer asked for them. */
   readonly ownPackages: ReadonlySet<string>;
   readonly failedUnits: readonly string[];
+  /** What `systemctl show` printed of the units that were asked about: a block each, a blank line between. */
+  readonly shown: string;
+  /** The same, read. */
   readonly units: ReadonlyMap<UnitName, LiveUnit>;
   /** ActiveState of every unit that systemd has loaded; empty if no unit was asked for. */
   readonly states: ReadonlyMap<string, string>;
@@ -77,6 +82,7 @@ export function readProbe(records: readonly RemoteRecord[], asked: ReadonlySet<s
   const [time = "", by = "", repository = ""] = first("repository") ?? [];
   const packed = data("manifest.gz.base64");
   const drifted = new Set(all("drifted").map((f) => f[0] ?? ""));
+  const shown = data("units")?.toString("utf8") ?? "";
   return {
     host: first("host")?.[0] ?? "",
     generation:
@@ -99,12 +105,14 @@ export function readProbe(records: readonly RemoteRecord[], asked: ReadonlySet<s
     driftUnknown: drift[0] === "unknown",
     driftCut: drift[0] === "changed" && Number(drift[1]) > drifted.size,
     fingerprint: first("fingerprint")?.[0],
+    packagesStamp: first("packages-stamp")?.[0],
     missingPackages: new Set(
       all("package").flatMap(([name, state]) => (name && state === "missing" ? [name] : [])),
     ),
     ownPackages: new Set(all("ours").map((f) => f[0] ?? "")),
     failedUnits: all("failed").map((f) => f[0] ?? ""),
-    units: readUnits(data("units")?.toString("utf8") ?? "", systemdVersion, asked),
+    shown,
+    units: readUnits(shown, systemdVersion, asked),
     states: readStates(data("states")?.toString("latin1") ?? ""),
     recovered: all("recovered").map((f) => f.join(" ")),
     damaged: all("damaged").map((f) => f.join(" ")),
@@ -139,8 +147,8 @@ function manifestOf(packed: Buffer): Manifest | undefined {
   return text === undefined ? undefined : parseManifest(text);
 }
 
-/** Blocks of `systemctl show`, one a unit, separated by blank lines. */
-function readUnits(
+/** Blocks of `systemctl show`, one a unit, separated by blank lines; listed under the names asked for, and its own. Pure. */
+export function readUnits(
   text: string,
   systemdVersion: number,
   asked: ReadonlySet<string>,

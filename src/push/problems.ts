@@ -289,6 +289,8 @@ function describeRemote(p: Extract<PushProblem, { kind: "remote" }>): Diagnostic
         `the machine moved on ${on} while this push was planned; it is now at generation ${p.detail.split(" ")[0]}`,
         "push again: it plans anew",
       );
+    case "state-moved":
+      return word(`the machine changed ${on} since it was last seen: ${p.detail}`, "push again");
     case "foreign-file":
       return word(
         `${TREE_ROOT}/${p.detail} ${on} was not made by labctl`,

@@ -10,6 +10,8 @@ import { afterLostCommit, afterNoConfirmation } from "./aftermath.ts";
 import { Confirmation } from "./confirmation.ts";
 import { unlessInterrupted } from "./interruption.ts";
 import type { KnownTrees } from "./known-trees.ts";
+import { lookAfter, type Seen } from "./memory.ts";
+import { surveyFromMemory } from "./memory-survey.ts";
 import { operationLines, stagedPaths } from "./operations.ts";
 import { installPackages, removePackages } from "./packages/packages.ts";
 import { isEmpty } from "./plan.ts";
@@ -78,6 +80,26 @@ async function pushOnce(
 ): Promise<Result<PushOutcome>> {
   const startedAt = performance.now();
   const { takeOver, repository, prunePackages = false, signal, expected } = settings;
+  const asked = expected !== undefined || takeOver || prunePackages || settings.fromMemory !== true;
+  const remembered = asked ? undefined : surveyFromMemory(machine, wanted, known, repository);
+  if (remembered) {
+    const { plan, probe } = remembered;
+    onEvent({ kind: "planned", plan, failedUnits: probe.failedUnits, ms: performance.now() - startedAt });
+    const outcome = await pushSurveyed(
+      transport,
+      machine,
+      wanted,
+      known,
+      remembered,
+      settings,
+      onEvent,
+      startedAt,
+      progress,
+    );
+    if (outcome.ok || !outcome.problems.some((p) => OUTDATED.has(p.code))) return outcome;
+    Object.assign(progress, atTheStart());
+    onEvent({ kind: "note", text: "the machine is not as it was last seen; it is asked" });
+  }
   const look = { takeOver, repository, prunePackages, fingerprint: expected !== undefined };
   const survey = await unlessInterrupted(signal, unchanged(machine), () =>
     surveyMachine(transport, machine, wanted, known, onEvent, { ...look, mayForget: true }),
@@ -85,21 +107,58 @@ async function pushOnce(
   if (!survey.ok) return survey;
   const stale = expected && stalePlan(expected, savedMachine(survey.value.plan, survey.value.probe));
   if (stale) return failure(stale);
-  if (settings.onPlan && !isEmpty(survey.value.plan)) await settings.onPlan(survey.value);
+  return pushSurveyed(
+    transport,
+    machine,
+    wanted,
+    known,
+    survey.value,
+    settings,
+    onEvent,
+    startedAt,
+    progress,
+  );
+}
+
+/** What a commit planned from memory is refused with, before anything changes, where the memory is wrong. */
+const OUTDATED = new Set([
+  "state-moved",
+  "generation-moved",
+  "confirm-pending",
+  "foreign-file",
+  "missing-file",
+]);
+
+async function pushSurveyed(
+  transport: Transport,
+  machine: string,
+  wanted: BuiltTree,
+  known: KnownTrees,
+  survey: Survey & { readonly seen?: Seen },
+  settings: PushSettings,
+  onEvent: OnPushEvent,
+  startedAt: number,
+  progress: Progress,
+): Promise<Result<PushOutcome>> {
+  const { plan, probe } = survey;
+  if (settings.onPlan && !isEmpty(plan)) await settings.onPlan(survey);
   // Before anything else: a push that lacks a key must not have installed packages.
-  const { plan, probe } = survey.value;
   const credentials = await openLacked(machine, plan, probe.systemdVersion, settings.secrets);
   if (!credentials.ok) return credentials;
   const manifestText = readFileSync(wanted.manifestFile, "utf8");
   const stage = stageBuilt(transport, machine, wanted, manifestText, credentials.value);
-  const { value } = survey;
-  const outcome = await carryOut(transport, machine, value, stage, settings, onEvent, startedAt, progress);
+  const outcome = await carryOut(transport, machine, survey, stage, settings, onEvent, startedAt, progress);
   if (outcome.ok) {
     known.rememberManifest(manifestText);
     known.rememberSeen(machine, wanted.id);
     for (const entry of wanted.manifest.entries) {
       if (isUnitText(entry)) known.rememberText(readFileSync(`${wanted.folder}/${entry.path}`, "utf8"));
     }
+  }
+  if (!outcome.ok || outcome.value.changed) {
+    const generation = outcome.ok && { number: outcome.value.generation, id: wanted.id };
+    const look = generation && survey.look ? lookAfter(survey.look, plan, generation) : undefined;
+    known.rememberLook(machine, look && JSON.stringify(look));
   }
   return outcome;
 }
@@ -112,7 +171,7 @@ function unchanged(machine: string): () => Diagnostic {
 export async function carryOut(
   transport: Transport,
   machine: string,
-  survey: Pick<Survey, "plan" | "session">,
+  survey: Pick<Survey, "plan" | "session"> & { readonly seen?: Seen },
   stage: StageFiles,
   settings: PushSettings,
   onEvent: OnPushEvent,
@@ -154,7 +213,7 @@ export async function carryOut(
 async function stageAndCommit(
   transport: Transport,
   machine: string,
-  { plan, session }: Pick<Survey, "plan" | "session">,
+  { plan, session, seen }: Pick<Survey, "plan" | "session"> & { readonly seen?: Seen },
   stage: StageFiles,
   settings: PushSettings,
   onEvent: OnPushEvent,
@@ -172,7 +231,7 @@ async function stageAndCommit(
 
   const { repository } = settings;
   const meta = repository === undefined ? settings.meta : { ...settings.meta, repository };
-  const lines = operationLines(plan, plan.to, { ...settings, meta });
+  const lines = operationLines(plan, plan.to, { ...settings, meta }, seen);
   const confirmation = new Confirmation(machine, number, settings);
   const args = [session, settings.who];
   if (parcel) args.push(String(parcel.bytes.length), parcel.sha256);

@@ -13,6 +13,7 @@ import { keptManifest, passDamage } from "./damage.ts";
 import { describeFleet } from "./fleet/problems.ts";
 import type { KnownTrees } from "./known-trees.ts";
 import { readSettled } from "./live/settled.ts";
+import { type Look, parseLook, takeLook } from "./memory.ts";
 import { changedPaths, type PushPlan, planPush } from "./plan.ts";
 import { type Probe, readProbe } from "./probe.ts";
 import { describe } from "./problems.ts";
@@ -43,6 +44,8 @@ export interface Survey {
   readonly before: Manifest | undefined;
   /** A name for the stage folder of the push that follows. */
   readonly session: string;
+  /** What of it the next push can be planned from. */
+  readonly look: Look | undefined;
 }
 
 export interface SurveyOptions {
@@ -202,10 +205,15 @@ export async function surveyMachine(
     settled: settled.value,
   });
   onEvent({ kind: "planned", plan, failedUnits: probe.failedUnits, ms: performance.now() - startedAt });
-  return success({ plan, probe, before: before.manifest, session: newSessionName() });
+  const older = known.look(machine);
+  const packages = wanted.manifest.packages.map((p) => p.name);
+  const look = takeLook(probe, asked, packages, older === undefined ? undefined : parseLook(older));
+  known.rememberLook(machine, look && JSON.stringify(look));
+  return success({ plan, probe, before: before.manifest, session: newSessionName(), look });
 }
 
-function unitsToAsk(
+/** The units whose state a plan from one tree to another depends on. Pure. */
+export function unitsToAsk(
   manifest: Manifest | undefined,
   texts: UnitTexts,
   after: ReturnType<typeof readUnitSet>,

@@ -177,6 +177,8 @@ function probed(rest: Partial<Probe>): Probe {
     drifted: new Set(),
     driftUnknown: false,
     fingerprint: undefined,
+    packagesStamp: undefined,
+    shown: "",
     missingPackages: new Set(),
     ownPackages: new Set(),
     failedUnits: [],

@@ -46,7 +46,9 @@ verb_commit() {
     problem stage-incomplete manifest.json
     finish failed-unchanged 1
   fi
+  look_again
   plan_commit "$stage/tree" || finish failed-unchanged 1
+  as_seen || finish failed-unchanged 1
   adopt_pending
   step plan "${#PUTS[@]} put, ${#BACKUP[@]} replaced or removed"
   # What systemd is asked for, and what a login needs, is dealt with while files are copied. Both are awaited before
@@ -56,7 +58,7 @@ verb_commit() {
   if ((CONFIRM > 0)); then
     drop_way_in
     if runs_something; then
-      save_way_in "$NEW_N" &
+      save_way_in "$NEW_N" "${APPLY[@]}" &
       SAVING=$!
     fi
     arm_undo "$NEW_N" "$CONFIRM" &

@@ -82,6 +82,12 @@ read_operations() {
         ;;
       keep) KEEP=$rest ;;
       confirm) CONFIRM=$rest ;;
+      seen | seen-unit | saw | seen-runs | seen-rests)
+        if ! read_seen "$op" "$rest"; then
+          refuse_line "$line"
+          return 1
+        fi
+        ;;
       daemon-reload | trigger | unit | check)
         if ! valid_apply "$line"; then
           refuse_line "$line"

@@ -2,7 +2,7 @@
 # The remote program, part 4: the verbs that only look: `probe`, `read`, `list`, and `stage-begin`.
 # Must not change the tree. Everything slow runs at once and is read at the end.
 
-UNIT_PROPERTIES=Id,Names,LoadState,ActiveState,SubState,UnitFileState,CanReload,FragmentPath,NeedDaemonReload,InvocationID,Type,RequiredBy,RequisiteOf,BoundBy,ConsistsOf
+UNIT_PROPERTIES=Id,Names,LoadState,ActiveState,SubState,UnitFileState,CanReload,FragmentPath,Type,RequiredBy,RequisiteOf,BoundBy,ConsistsOf
 
 # data NAME TEXT: a length in bytes, then that many bytes and a newline, so no byte of the text can end the record.
 data() { printf 'data\t%s\t%d\n%s\n' "$1" "${#2}" "$2"; }
@@ -45,12 +45,13 @@ verb_probe() {
     LABCTL_WHO="${WHO-}" LABCTL_QUIET_DONE=1 bash --norc "$STATE/remote.sh" recover contact
   fi
 
-  local fd_version fd_states fd_units='' fd_packages='' fd_fresh='' fd_free
+  local fd_version fd_states fd_units='' fd_packages='' fd_fresh='' fd_free fd_stamp
   exec {fd_version}< <("$SYSTEMCTL" --version 2>/dev/null)
   # All of them where units are asked about: what a restart carries along depends on what runs.
   local -a which=(--all)
   ((${#units[@]} > 0)) || which+=(--failed)
   exec {fd_states}< <("$SYSTEMCTL" list-units "${which[@]}" --plain --no-legend --no-pager 2>/dev/null)
+  exec {fd_stamp}< <(packages_stamp)
   exec {fd_free}< <(stat -f -c '%a %S' -- "$ROOT" 2>/dev/null)
   if ((${#units[@]} > 0)); then
     exec {fd_units}< <("$SYSTEMCTL" show --no-pager --property="$UNIT_PROPERTIES" -- "${units[@]}" 2>/dev/null)
@@ -79,6 +80,8 @@ verb_probe() {
   if [[ ${word-} == systemd ]]; then record systemd "${size-}"; else record systemd none; fi
   probe_drift "$fd_fresh" "$fingerprint"
   probe_packages "$fd_packages" "${packages[@]}"
+  IFS= read -r text <&"$fd_stamp"
+  record packages-stamp "$text"
   probe_states "$fd_states"
   if [[ -n $fd_units ]]; then
     text=$(cat <&"$fd_units")
@@ -201,6 +204,9 @@ probe_packages() { # descriptor or empty, names
     fi
   done
 }
+
+# Another text after anything was installed or removed.
+packages_stamp() { stat -c '%i %s %.Y' /var/lib/dpkg/status 2>/dev/null || echo none; }
 
 # Of the names that no package has, those that installed packages provide count as INSTALLED, and who does as PROVIDERS.
 probe_provided() { # NAME...

@@ -28,6 +28,8 @@ const ALL = [
   "undo",
   "parcel",
   "access",
+  "seen",
+  "reach",
   "commit",
   "generations",
   "main",

@@ -18,14 +18,21 @@ watches_way_in() { [[ $ROOT == /usr/local ]]; }
 
 drop_way_in() { [[ ! -e $WAY_IN ]] || rm -rf -- "$WAY_IN"; }
 
-# save_way_in N: before anything live changes. Beside `prepare`, so that it costs no time of its own.
+# save_way_in N LINE...: before anything live changes, for what the apply list can reach. Beside `prepare`, so that it
+# costs no time of its own.
 save_way_in() {
   local user path users='root'
   local -a there=() asking=()
   watches_way_in || return 0
-  mkdir -m 0700 -- "$WAY_IN" "$WAY_IN/files" && printf '%s\n' "$1" >"$WAY_IN/generation" || return 1
+  mkdir -m 0700 -- "$WAY_IN" && printf '%s\n' "$1" >"$WAY_IN/generation" || return 1
   # First what takes its time, and alone needs no processor.
   ask_names
+  if ! reaches_login "${@:2}"; then
+    # A resolver may be among the services.
+    wait "${asking[@]}"
+    return 0
+  fi
+  mkdir -m 0700 -- "$WAY_IN/files" || return 1
   [[ -z ${SUDO_USER-} || $SUDO_USER == root ]] || users+=" $SUDO_USER"
   {
     printf '%s\n' "${WATCHED_FILES[@]}"

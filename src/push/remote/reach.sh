@@ -1,0 +1,79 @@
+# shellcheck shell=bash
+# The remote program, part 10: whether what a commit runs can reach what a login needs. Where it can't, the old files are
+# the whole way back (docs/decisions/0015). Must not change anything.
+
+REACH_PROPERTIES=Id,FragmentPath,DropInPaths,User,Group,DynamicUser,SupplementaryGroups,NoNewPrivileges,AmbientCapabilities,Conflicts,RequiredBy,RequisiteOf,BoundBy,ConsistsOf,PropagatesReloadTo,PropagatesStopTo,ExecConditionEx,ExecStartPreEx,ExecStartEx,ExecStartPostEx,ExecReloadEx,ExecStopEx,ExecStopPostEx
+# With these nobody changes others' files, processes or network.
+HARMLESS_CAPABILITIES=' cap_net_bind_service cap_sys_nice cap_ipc_lock '
+# Whose members are as good as root, or configure the network.
+MIGHTY_GROUPS=' root sudo wheel disk shadow docker lxd incus incus-admin libvirt netdev systemd-network systemd-resolve '
+
+# reaches_login LINE...: false where the apply list holds nothing but checks, and reloads and restarts of services that run
+# as an ordinary user and can't become another. It errs on the side of true.
+reaches_login() {
+  local line count=0
+  local -a units=()
+  local -A unit=()
+  for line in "$@"; do
+    case $line in
+      check"$TAB"*) ;;
+      "unit${TAB}reload$TAB"* | "unit${TAB}restart$TAB"* | "unit${TAB}try-restart$TAB"*) units+=("${line##*"$TAB"}") ;;
+      *) return 0 ;;
+    esac
+  done
+  ((${#units[@]} > 0)) || return 1
+  while IFS= read -r line; do
+    if [[ -n $line ]]; then
+      # A command's property comes once for each command.
+      unit[${line%%=*}]+="${line#*=} "
+      continue
+    fi
+    is_confined " ${units[*]} " || return 0
+    unit=()
+    ((count += 1))
+  done < <("$SYSTEMCTL" show --no-pager --property="$REACH_PROPERTIES" -- "${units[@]}" 2>/dev/null && echo)
+  ((count != ${#units[@]}))
+}
+
+# is_confined UNITS: judges the properties in `unit`; false where one opens a way out, or what another needs is missing.
+is_confined() {
+  local key word text=''
+  local user=${unit[User]-}
+  user=${user% }
+  [[ ${unit[Id]-} == *.service\  && ${unit[NoNewPrivileges]-} == 'yes ' ]] || return 1
+  # The name of a dynamic user is nobody's else, or it is no dynamic one.
+  ordinary_user "$user" "${unit[DynamicUser]-}" || return 1
+  for word in ${unit[Group]-} ${unit[SupplementaryGroups]-}; do ordinary_group "$word" || return 1; done
+  for word in ${unit[AmbientCapabilities]-}; do [[ $HARMLESS_CAPABILITIES == *" $word "* ]] || return 1; done
+  # What is stopped by the way, or carried along, is no part of the plan, unless it is one of those asked about.
+  for word in ${unit[Conflicts]-}; do [[ $word == shutdown.target ]] || return 1; done
+  for key in RequiredBy RequisiteOf BoundBy ConsistsOf PropagatesReloadTo PropagatesStopTo; do
+    for word in ${unit[$key]-}; do [[ $1 == *" $word "* ]] || return 1; done
+  done
+  # `+` and `!` before a command: with more rights than the unit has.
+  for key in "${!unit[@]}"; do
+    [[ $key != Exec* || ! ${unit[$key]} =~ flags=([a-z-]+\ )*(privileged|no-setuid|ambient) ]] || return 1
+  done
+  # The old word for that is no property.
+  for word in ${unit[FragmentPath]-} ${unit[DropInPaths]-}; do
+    [[ -r $word ]] || return 1
+    IFS= read -r -d '' text <"$word"
+    [[ $text != *PermissionsStartOnly* ]] || return 1
+  done
+}
+
+# ordinary_user NAME DYNAMIC: not root by any name, not the pusher, whose keys lie in a folder of theirs, and in no group
+# that is as good as root.
+ordinary_user() {
+  local name='' uid='' gid='' line number members
+  [[ $1 =~ ^[A-Za-z_][A-Za-z0-9_-]*$ && $1 != "${SUDO_USER-}" ]] || return 1
+  while IFS=: read -r name _ uid gid _; do
+    [[ $name != "$1" ]] || break
+  done </etc/passwd
+  if [[ $name == "$1" ]]; then [[ $uid =~ ^[1-9][0-9]*$ ]]; else [[ $2 == 'yes ' ]]; fi || return 1
+  while IFS=: read -r line _ number members; do
+    [[ ,$members, != *,"$1",* && ($number != "$gid" || $name != "$1") ]] || ordinary_group "$line" || return 1
+  done </etc/group
+}
+
+ordinary_group() { [[ $1 =~ ^[A-Za-z_][A-Za-z0-9_-]*$ && $MIGHTY_GROUPS != *" $1 "* ]]; }

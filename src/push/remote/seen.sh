@@ -1,0 +1,94 @@
+# shellcheck shell=bash
+# The remote program, part 9: what a commit was planned from, where that was the pusher's memory of an earlier look
+# (docs/decisions/0022). All of it is asked anew, under the lock; what is otherwise refuses the commit. Must not change
+# anything.
+
+# The generation that the memory is of; empty: the pusher has just looked.
+SEEN_ID='' SEEN_STAMP=''
+# What `systemctl show` said of SEEN_UNITS.
+SEEN_TEXT=''
+declare -a SEEN_UNITS=()
+# Further units by name: yes, it ran; no, it did not.
+declare -A SEEN_RUNS=()
+FD_FILES='' FD_STAMP='' FD_UNITS='' FD_STATES=''
+
+# read_seen OPERATION REST: false if it makes no sense.
+read_seen() {
+  case $1 in
+    seen)
+      SEEN_ID=${2%%"$TAB"*} SEEN_STAMP=${2#*"$TAB"}
+      [[ $SEEN_ID =~ ^[0-9a-f]{64}$ ]]
+      ;;
+    seen-unit) valid_unit "$2" && SEEN_UNITS+=("$2") ;;
+    saw) SEEN_TEXT+=$2$'\n' ;;
+    seen-runs | seen-rests)
+      valid_unit "$2" || return 1
+      SEEN_RUNS[$2]=no
+      [[ $1 == seen-rests ]] || SEEN_RUNS[$2]=yes
+      ;;
+  esac
+}
+
+# What takes its time begins here, and is awaited by `as_seen`.
+look_again() {
+  [[ -n $SEEN_ID ]] || return 0
+  exec {FD_FILES}< <(fresh_fingerprint "$STATE/paths")
+  exec {FD_STAMP}< <(packages_stamp)
+  if ((${#SEEN_UNITS[@]} > 0)); then
+    exec {FD_UNITS}< <("$SYSTEMCTL" show --no-pager --property="$UNIT_PROPERTIES" -- "${SEEN_UNITS[@]}" 2>/dev/null)
+  fi
+  if ((${#SEEN_RUNS[@]} > 0)); then
+    # Names are patterns there.
+    local -a names=("${!SEEN_RUNS[@]}")
+    exec {FD_STATES}< <("$SYSTEMCTL" list-units --all --plain --no-legend --no-pager -- "${names[@]//\\/\\\\}" 2>/dev/null)
+  fi
+}
+
+# False, with a problem that says what, where something is not as the pusher saw it.
+as_seen() {
+  local stored='' fresh='' line unit
+  local -a words=()
+  local -A runs=()
+  [[ -n $SEEN_ID ]] || return 0
+  read_pending
+  [[ ! -r $STATE/fingerprint ]] || { stored=$(<"$STATE/fingerprint"); } 2>/dev/null
+  fresh=$(cat <&"$FD_FILES")
+  line=$(cat <&"$FD_STAMP")
+  exec {FD_FILES}<&- {FD_STAMP}<&-
+  if [[ $GEN_ID != "$SEEN_ID" ]]; then
+    moved "generation $GEN is $GEN_ID"
+  elif ((${#PENDING[@]} > 0)); then
+    moved 'something is left undone'
+  elif [[ -z $stored || $stored != "$fresh" ]]; then
+    moved 'a file was changed by someone else'
+  elif [[ $line != "$SEEN_STAMP" ]]; then
+    moved 'packages were installed or removed'
+  else
+    if [[ -n $FD_UNITS ]]; then
+      fresh=$(cat <&"$FD_UNITS")
+      exec {FD_UNITS}<&-
+      if [[ $fresh$'\n' != "$SEEN_TEXT" ]]; then
+        moved "${SEEN_UNITS[*]}"
+        return
+      fi
+    fi
+    [[ -n $FD_STATES ]] || return 0
+    split "$(cat <&"$FD_STATES")"
+    exec {FD_STATES}<&-
+    for line in "${ROWS[@]}"; do
+      # shellcheck disable=SC2206 # words of systemctl
+      words=($line)
+      case ${words[2]-} in active | reloading | refreshing | activating) runs[${words[0]}]=yes ;; esac
+    done
+    for unit in "${!SEEN_RUNS[@]}"; do
+      [[ ${runs[$unit]-no} != "${SEEN_RUNS[$unit]}" ]] || continue
+      moved "$unit"
+      return
+    done
+  fi
+}
+
+moved() {
+  problem state-moved "$1"
+  return 1
+}

@@ -140,7 +140,6 @@ export class ConsultedStates extends Map<string, string> {
 export function seenLines({ look, units, runs }: Seen): string[] {
   return [
     `seen\t${look.generation.id}\t${look.packagesStamp}`,
-    ...units.map((unit) => `seen-unit\t${unit}`),
     ...(units.length === 0
       ? []
       : units

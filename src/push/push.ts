@@ -234,8 +234,9 @@ async function stageAndCommit(
   const lines = operationLines(plan, plan.to, { ...settings, meta }, seen);
   const confirmation = new Confirmation(machine, number, settings);
   const args = [session, settings.who];
-  if (parcel) args.push(String(parcel.bytes.length), parcel.sha256);
-  else tellStaged();
+  args.push(...(parcel ? [String(parcel.bytes.length), parcel.sha256] : ["0", "-"]));
+  if (seen) args.push("seen", ...seen.units);
+  if (!parcel) tellStaged();
   if (signal?.aborted) return failure(unchanged(machine)());
   let done = false;
   const stopped = (): Diagnostic => {

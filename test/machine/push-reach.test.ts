@@ -54,7 +54,7 @@ test("only a service of an ordinary user that can't become another, nor carries 
   const files = Object.entries(UNITS).map(
     ([name, { text }]) => `cat >/run/systemd/system/reach-${name}.service <<'END'\n${text}END\n`,
   );
-  const program = ["prelude", "reach"]
+  const program = ["prelude", "seen", "reach"]
     .map((part) => readFileSync(join(REMOTE, `${part}.sh`), "utf8"))
     .join("\n");
   await inside(

@@ -5,14 +5,18 @@
 # The process that copies the way in.
 SAVING=''
 
-# commit SESSION [WHO [BYTES SHA256]]: operations on standard input, after a parcel of that length with what is staged;
-# without one, staged files are under stage/SESSION.
+# commit SESSION [WHO [BYTES SHA256 [seen UNIT...]]]: operations on standard input, after a parcel of that length with what is
+# staged; without one (0 and -), staged files are under stage/SESSION. `seen`: it was planned from memory, which is of these units.
 verb_commit() {
   local session=${1-} stage
   WHO=${2-$WHO}
   clean "$WHO"
   WHO=$REPLY
-  if [[ -n ${3-} ]] && valid_session "$session"; then
+  if [[ ${5-} == seen ]] && ! look_again "${@:6}"; then
+    problem bad-operation "${*:6}"
+    finish failed-unchanged 1
+  fi
+  if [[ ${3:-0} != 0 ]] && valid_session "$session"; then
     receive_parcel "$session" "$3" "${4-}" || finish failed-unchanged 1
   fi
   if ! valid_session "$session" || [[ ! -d $STATE/stage/$session/tree ]]; then
@@ -46,7 +50,6 @@ verb_commit() {
     problem stage-incomplete manifest.json
     finish failed-unchanged 1
   fi
-  look_again
   plan_commit "$stage/tree" || finish failed-unchanged 1
   as_seen || finish failed-unchanged 1
   adopt_pending

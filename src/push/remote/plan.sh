@@ -82,7 +82,7 @@ read_operations() {
         ;;
       keep) KEEP=$rest ;;
       confirm) CONFIRM=$rest ;;
-      seen | seen-unit | saw | seen-runs | seen-rests)
+      seen | saw | seen-runs | seen-rests)
         if ! read_seen "$op" "$rest"; then
           refuse_line "$line"
           return 1

@@ -31,8 +31,21 @@ reaches_login() {
     is_confined " ${units[*]} " || return 0
     unit=()
     ((count += 1))
-  done < <("$SYSTEMCTL" show --no-pager --property="$REACH_PROPERTIES" -- "${units[@]}" 2>/dev/null && echo)
+  done < <(show_reach "${units[@]}")
   ((count != ${#units[@]}))
+}
+
+# show_reach UNIT...: a block each, a blank line after it; of those that were asked about already what was said then.
+show_reach() {
+  local unit i text=''
+  for unit in "$@"; do
+    for i in "${!ASKED_UNITS[@]}"; do
+      [[ ${ASKED_UNITS[i]} != "$unit" || -z ${SHOWN_UNITS[i]-} ]] || { text+=${SHOWN_UNITS[i]}$'\n' && continue 2; }
+    done
+    "$SYSTEMCTL" show --no-pager --property="$REACH_PROPERTIES" -- "$@" 2>/dev/null && echo
+    return
+  done
+  printf '%s' "$text"
 }
 
 # is_confined UNITS: judges the properties in `unit`; false where one opens a way out, or what another needs is missing.

@@ -5,12 +5,25 @@
 
 # The generation that the memory is of; empty: the pusher has just looked.
 SEEN_ID='' SEEN_STAMP=''
-# What `systemctl show` said of SEEN_UNITS.
+# What `systemctl show` said of the units that the commit was called with.
 SEEN_TEXT=''
-declare -a SEEN_UNITS=()
 # Further units by name: yes, it ran; no, it did not.
 declare -A SEEN_RUNS=()
 FD_FILES='' FD_STAMP='' FD_UNITS='' FD_STATES=''
+# The units that were asked about, and what `systemctl show` said of each by now.
+declare -a ASKED_UNITS=() SHOWN_UNITS=()
+
+# look_again UNIT...: what takes its time begins here, and is awaited by `as_seen`. Before the commit has arrived and holds
+# the lock: whoever else is at work until then makes another generation.
+look_again() {
+  local unit
+  exec {FD_FILES}< <(fresh_fingerprint "$STATE/paths")
+  exec {FD_STAMP}< <(packages_stamp)
+  (($# > 0)) || return 0
+  for unit in "$@"; do valid_unit "$unit" || return 1; done
+  ASKED_UNITS=("$@")
+  exec {FD_UNITS}< <("$SYSTEMCTL" show --no-pager --property="$UNIT_PROPERTIES,$REACH_PROPERTIES" -- "$@" 2>/dev/null && echo)
+}
 
 # read_seen OPERATION REST: false if it makes no sense.
 read_seen() {
@@ -19,7 +32,6 @@ read_seen() {
       SEEN_ID=${2%%"$TAB"*} SEEN_STAMP=${2#*"$TAB"}
       [[ $SEEN_ID =~ ^[0-9a-f]{64}$ ]]
       ;;
-    seen-unit) valid_unit "$2" && SEEN_UNITS+=("$2") ;;
     saw) SEEN_TEXT+=$2$'\n' ;;
     seen-runs | seen-rests)
       valid_unit "$2" || return 1
@@ -29,27 +41,21 @@ read_seen() {
   esac
 }
 
-# What takes its time begins here, and is awaited by `as_seen`.
-look_again() {
-  [[ -n $SEEN_ID ]] || return 0
-  exec {FD_FILES}< <(fresh_fingerprint "$STATE/paths")
-  exec {FD_STAMP}< <(packages_stamp)
-  if ((${#SEEN_UNITS[@]} > 0)); then
-    exec {FD_UNITS}< <("$SYSTEMCTL" show --no-pager --property="$UNIT_PROPERTIES" -- "${SEEN_UNITS[@]}" 2>/dev/null)
-  fi
-  if ((${#SEEN_RUNS[@]} > 0)); then
-    # Names are patterns there.
-    local -a names=("${!SEEN_RUNS[@]}")
-    exec {FD_STATES}< <("$SYSTEMCTL" list-units --all --plain --no-legend --no-pager -- "${names[@]//\\/\\\\}" 2>/dev/null)
-  fi
-}
-
 # False, with a problem that says what, where something is not as the pusher saw it.
 as_seen() {
   local stored='' fresh='' line unit
   local -a words=()
   local -A runs=()
   [[ -n $SEEN_ID ]] || return 0
+  if [[ -z $FD_FILES ]]; then
+    problem bad-operation 'seen, without a look'
+    return 1
+  fi
+  if ((${#SEEN_RUNS[@]} > 0)); then
+    # Names are patterns there.
+    words=("${!SEEN_RUNS[@]}")
+    exec {FD_STATES}< <("$SYSTEMCTL" list-units --all --plain --no-legend --no-pager -- "${words[@]//\\/\\\\}" 2>/dev/null)
+  fi
   read_pending
   [[ ! -r $STATE/fingerprint ]] || { stored=$(<"$STATE/fingerprint"); } 2>/dev/null
   fresh=$(cat <&"$FD_FILES")
@@ -64,11 +70,10 @@ as_seen() {
   elif [[ $line != "$SEEN_STAMP" ]]; then
     moved 'packages were installed or removed'
   else
-    if [[ -n $FD_UNITS ]]; then
-      fresh=$(cat <&"$FD_UNITS")
-      exec {FD_UNITS}<&-
-      if [[ $fresh$'\n' != "$SEEN_TEXT" ]]; then
-        moved "${SEEN_UNITS[*]}"
+    if [[ -n $FD_UNITS || -n $SEEN_TEXT ]]; then
+      read_shown
+      if [[ $REPLY != "$SEEN_TEXT" ]]; then
+        moved 'a unit is in another state'
         return
       fi
     fi
@@ -86,6 +91,26 @@ as_seen() {
       return
     done
   fi
+}
+
+# Sets SHOWN_UNITS, and REPLY to what of it a probe would have shown.
+read_shown() {
+  local line block=''
+  REPLY=''
+  [[ -n $FD_UNITS ]] || return 0
+  while IFS= read -r line <&"$FD_UNITS"; do
+    if [[ -z $line ]]; then
+      SHOWN_UNITS+=("$block")
+      block=''
+      REPLY+=$'\n'
+    else
+      block+=$line$'\n'
+      [[ ,$UNIT_PROPERTIES, != *",${line%%=*},"* ]] || REPLY+=$line$'\n'
+    fi
+  done
+  exec {FD_UNITS}<&-
+  # Blocks are divided by a blank line, and not ended by one.
+  REPLY=${REPLY%$'\n'}
 }
 
 moved() {

@@ -22,14 +22,14 @@ drop_way_in() { [[ ! -e $WAY_IN ]] || rm -rf -- "$WAY_IN"; }
 # costs no time of its own.
 save_way_in() {
   local user path users='root'
-  local -a there=() asking=()
+  local -a there=() asking=() names=()
   watches_way_in || return 0
   mkdir -m 0700 -- "$WAY_IN" && printf '%s\n' "$1" >"$WAY_IN/generation" || return 1
   # First what takes its time, and alone needs no processor.
   ask_names
   if ! reaches_login "${@:2}"; then
     # A resolver may be among the services.
-    wait "${asking[@]}"
+    keep_names
     return 0
   fi
   mkdir -m 0700 -- "$WAY_IN/files" || return 1
@@ -53,7 +53,7 @@ save_way_in() {
     if [[ -s $WAY_IN/ruleset ]]; then nft -s -t list ruleset; fi >"$WAY_IN/tables"
   fi
   active_units >"$WAY_IN/units"
-  wait "${asking[@]}"
+  keep_names
   return 0
 } 2>/dev/null
 
@@ -127,21 +127,25 @@ network_lines() {
   done
 }
 
-# ask_names: adds to `asking` processes that write to names those of two of the package sources' hosts which the resolver
-# knows within a second.
+# ask_names: two of the package sources' hosts, in `names`, and the processes that ask for them, in `asking`.
 ask_names() {
   local line name known=' '
   while IFS= read -r line; do
     name=${line##*://}
     [[ $known != *" $name "* ]] || continue
     known+="$name "
-    (
-      exec 9>&- </dev/null >/dev/null 2>&1
-      if timeout 1 getent ahosts -- "$name"; then printf '%s\n' "$name" >>"$WAY_IN/names"; fi
-    ) &
-    asking+=("$!")
+    (exec 9>&- timeout 1 getent ahosts -- "$name" </dev/null >/dev/null 2>&1) &
+    asking+=("$!") names+=("$name")
     ((${#asking[@]} < 2)) || break
   done < <(grep -rhoE '^[^#]*https?://[A-Za-z0-9.-]+' /etc/apt/sources.list /etc/apt/sources.list.d 2>/dev/null)
+}
+
+# keep_names: those that the resolver knew within a second.
+keep_names() {
+  local i
+  for i in "${!asking[@]}"; do
+    ! wait "${asking[i]}" || printf '%s\n' "${names[i]}"
+  done >"$WAY_IN/names"
 }
 
 # still_works: what worked before the commit works now: room, a default route, names. False with a problem for each that

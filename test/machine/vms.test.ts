@@ -122,7 +122,7 @@ test("a guest that never says that it is ready is stopped in time, and its conso
   await inside(machine, "! systemctl start vm@mute");
   assert.match(
     await journal(machine, "mute"),
-    /error\[vm-not-ready\] guest `mute` did not say that it is ready within 10 s, and is stopped\n {2}the last lines of its console:\n {4}\S.*\n[\s\S]*help: raise/,
+    /error\[vm-not-ready\] guest `mute` did not say that it is ready within 10 s, and is stopped\n {2}the last lines of its console:\n {4} *\S.*\n[\s\S]*help: raise/,
   );
   await inside(machine, "systemctl reset-failed");
   assert.equal(await traces(machine), before);

@@ -40,7 +40,7 @@ const CONTROL = /[\0-\x09\x0b-\x1f\x7f]/;
 
 /**
  * The look to keep after a probe that asked about `units` and `packages`; what an older one of the same generation knows
- * of further units stays. Undefined where the machine is in any state that a push has to mend or to mention.
+ * of further units stays. Undefined where the machine is in a state that a push has to mention; drift it puts right.
  */
 export function takeLook(
   probe: Probe,
@@ -54,8 +54,6 @@ export function takeLook(
     probe.undo === undefined &&
     probe.notWritable === undefined &&
     probe.hasRsync &&
-    !probe.driftUnknown &&
-    probe.drifted.size === 0 &&
     probe.missingPackages.size === 0 &&
     probe.recovered.length === 0 &&
     probe.damaged.length === 0;

@@ -192,7 +192,7 @@ declare -a BEGUN=()
 # apply N FAILED-BEFORE LINE...: everything in order; false at the first stage that failed.
 apply() {
   APPLY_N=$1
-  local failed_before=$2 line any=0 i applied_at
+  local failed_before=$2 line any=0 i applied_at fd_now=''
   local -a SELECTED=() checks=() begun=()
   shift 2
   (($# > 0)) || return 0
@@ -219,9 +219,13 @@ apply() {
   done
   step applied
   applied_at=${EPOCHREALTIME/./}
+  # Where nothing was started the look comes beside the checks; there is another when the push is confirmed.
+  if ((${#begun[@]} == 0 && CONFIRM > 0)); then exec {fd_now}< <(failed_units); fi
   run_checks "${checks[@]}" || any=1
   settle "$applied_at" "${begun[@]}" || any=1
-  none_failed "$failed_before" || any=1
+  [[ -n $fd_now ]] || exec {fd_now}< <(failed_units)
+  none_failed "$failed_before" <&"$fd_now" || any=1
+  exec {fd_now}<&-
   BEGUN=("${begun[@]}")
   step checks
   ((any == 0))

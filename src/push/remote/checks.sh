@@ -142,13 +142,13 @@ none_restarting() { # UNIT...
   ((any == 0))
 }
 
-# none_failed FAILED-BEFORE: no unit failed that had not failed before.
+# none_failed FAILED-BEFORE: none of the failed units on standard input that had not failed before.
 none_failed() {
   local unit any=0
   while IFS= read -r unit; do
     [[ -n $unit && $'\n'$1$'\n' != *$'\n'"$unit"$'\n'* ]] || continue
     problem unit-failed "$unit"
     any=1
-  done < <(failed_units)
+  done
   ((any == 0))
 }

@@ -2,8 +2,8 @@
 # The remote program, part 11: the verb `commit`: lock, check, back up, write the journal, go forward, apply, check.
 # Up to the journal every failure leaves the tree as it was; after it the tree is the new one or the old one.
 
-# The process that copies the way in.
-SAVING=''
+# The processes that copy the way in, and that write to the disk what stands.
+SAVING='' SETTLING=''
 
 # commit SESSION [WHO [BYTES SHA256 [seen UNIT...]]]: operations on standard input, after a parcel of that length with what is
 # staged; without one (0 and -), staged files are under stage/SESSION. `seen`: it was planned from memory, which is of these units.
@@ -97,11 +97,15 @@ verb_commit() {
     report_failure commit-failed "$STATE/errors"
     take_back "$NEW_N"
   fi
+  # The disk is slower than systemd.
+  settle_forward 2>"$STATE/errors" &
+  SETTLING=$!
   step commit "${#PUTS[@]} renamed"
   if ! { apply "$NEW_N" "$failed_before" "${APPLY[@]}" && { ((CONFIRM == 0)) || still_works; }; }; then
     step apply
     take_back "$NEW_N"
   fi
+  if ! settled; then take_back "$NEW_N"; fi
   rm -f -- "$STATE/pending" "$STATE/errors"
   prune "$KEEP"
   if ((CONFIRM > 0)); then
@@ -157,6 +161,15 @@ report_failure() { # CODE FILE: the last line of what a failed command said
   problem "$1" "${last:-no message}"
 }
 
+# False, with a problem, where the disk did not take what stands.
+settled() {
+  local process=$SETTLING
+  SETTLING=''
+  [[ -z $process ]] || wait "$process" && return 0
+  report_failure commit-failed "$STATE/errors"
+  return 1
+}
+
 # Nothing live was touched: take away what was prepared and say why.
 abort() { # STAGE [CODE]
   # What still copies the way in must not write to it any more.
@@ -169,6 +182,8 @@ abort() { # STAGE [CODE]
 
 # The generation stands or stands half-way and must not: put back the tree and what ran.
 take_back() {
+  # It must not take the journal away while the way back writes its own.
+  [[ -z $SETTLING ]] || wait "$SETTLING"
   if revert_generation "$1"; then finish failed-reverted 1; fi
   problem half-way "generation $1"
   finish failed-half 1
@@ -193,9 +208,9 @@ prepare() { # SESSION
       [[ ! -e $STATE/$path ]] || present+=("$STATE/$path")
     done
     batch cp -p -t "$folder/before" -- "${present[@]}" || return 1
-    (cd -- "$ROOT" && batch cp -l -P --parents -t "$folder/replaced" -- "${BACKUP[@]}") && at backed-up || return 1
+    cd -- "$ROOT" && batch cp -l -P --parents -t "$folder/replaced" -- "${BACKUP[@]}" && at backed-up || return 1
     # Copies: a second name would show in the live file's ctime.
-    (cd -- "$ROOT" && batch cp -p -P --reflink=auto --parents -t "$folder/replaced" -- "${TAKES[@]}") || return 1
+    batch cp -p -P --reflink=auto --parents -t "$folder/replaced" -- "${TAKES[@]}" || return 1
     cp -- "$stage/manifest.json" "$folder/manifest.json" &&
       owned_after >"$folder/paths" && write_added >"$folder/added" && write_changes >"$folder/changes" || return 1
     : >"$folder/actions"

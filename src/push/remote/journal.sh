@@ -105,7 +105,9 @@ make_folders() {
   attributes "$ROOT" "$@"
 }
 
-# go_forward: does what the journal says and makes the generation current. False: a step failed, go back.
+# go_forward: does what the journal says and makes the generation current. False: a step failed, go back. What it leaves to
+# be done is `settle_forward`, beside which units may be told already: until then the journal leads to the same place.
+FORWARD_SESSION=''
 go_forward() {
   local -a lines=() early_del=() early_rmdir=() mkdir=() put=() attr=() del=() rmdir=() apply=()
   local line rest session='' n='' id=''
@@ -140,9 +142,13 @@ go_forward() {
   remove_files "${del[@]}" && at deleted || return 1
   remove_folders "${rmdir[@]}" && at folders-removed || return 1
   make_current "$n" "$id" "$STATE/stage/$session" "${apply[@]}" || return 1
+  FORWARD_SESSION=$session
+}
+
+settle_forward() {
   sync -f -- "$STATE" && at synced || return 1
   rm -f -- "$STATE/journal" && at committed
-  rm -rf -- "$STATE/stage/$session"
+  rm -rf -- "$STATE/stage/$FORWARD_SESSION"
 }
 
 # make_current N ID STAGE LINE...: labctl's own files follow the tree. The lines are the unit actions that are still to
@@ -150,7 +156,7 @@ go_forward() {
 make_current() {
   local folder=$STATE/generations/$1 aside=$3/own
   local -a names=(pending fingerprint paths manifest.json generation)
-  mkdir -p -- "$aside" || return 1
+  [[ -d $aside ]] || mkdir -p -- "$aside" || return 1
   if (($# > 3)); then
     # Who reads it compares the boot: after another one there is nothing left to do.
     boot_id

@@ -234,7 +234,7 @@ begin_stage() {
     problem bad-session "$1"
     return 1
   fi
-  if ! { { [[ -d $STATE/stage ]] || mkdir -p -- "$STATE/stage"; } && (umask 077 && exec mkdir -p -- "$STATE/stage/$1/tree"); } 2>/dev/null; then
+  if ! { { [[ -d $STATE/stage ]] || mkdir -p -- "$STATE/stage"; } && (umask 077 && exec mkdir -p -- "$STATE/stage/$1/tree" "$STATE/stage/$1/own"); } 2>/dev/null; then
     problem not-writable "$STATE/stage"
     return 1
   fi

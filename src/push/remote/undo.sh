@@ -54,7 +54,7 @@ verb_confirm() {
   if [[ -r $WAY_IN/failed ]]; then
     failed=$(<"$WAY_IN/failed")
     mapfile -t begun <"$WAY_IN/begun"
-    none_failed "$failed" || any=1
+    none_failed "$failed" < <(failed_units) || any=1
     none_restarting "${begun[@]}" || any=1
   fi
   if ((any == 0)) && ! set_meta "$GEN" confirmed "$EPOCHSECONDS" 2>/dev/null; then
@@ -180,7 +180,7 @@ recover_now() {
     if journaled "$STATE/journal.back"; then recover_back "$REPLY" || return 1; fi
   elif [[ -e $STATE/journal ]] && journaled "$STATE/journal"; then
     n=$REPLY
-    if go_forward 2>"$STATE/errors"; then
+    if { go_forward && settle_forward; } 2>"$STATE/errors"; then
       record recovered forward "$n"
     else
       report_failure commit-failed "$STATE/errors"

@@ -10,6 +10,7 @@ import { success } from "../diagnostics.ts";
 import type { Machine } from "../project/project.ts";
 import { readProject } from "../project/read-project.ts";
 import { selectMachines } from "../project/select-machines.ts";
+import { openStandby } from "../push/standby.ts";
 import type { Transport } from "../push/transport.ts";
 import type { CommandRun } from "./commands.ts";
 import { refuseUsage } from "./help.ts";
@@ -48,7 +49,7 @@ export const run: CommandRun = async (args) => {
         if (!(await pushOpened(machine, transport, found, options, args))) {
           open.delete(machine.name);
           await transport.close();
-        }
+        } else openStandby(transport);
       }),
     );
   };

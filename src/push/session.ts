@@ -31,7 +31,7 @@ export interface RemoteAnswer {
 export const STATE = "/usr/local/.labctl";
 
 /** A tree of 50,000 files answers with some 20 MB. */
-const MAX_ANSWER_BYTES = 128 << 20;
+export const MAX_ANSWER_BYTES = 128 << 20;
 
 /** Verbs whose caller tells what becomes of the machine if their answer is lost. */
 const CHANGING = new Set(["commit", "confirm", "revert", "apply"]);
@@ -69,6 +69,18 @@ export async function callRemote(
   return unlocked.value ? callOnce(transport, machine, verb, args, options) : answer;
 }
 
+/** What the remote user's shell is to run; the program then comes on standard input, and after it the data. Pure. */
+export function commandLine(
+  before: readonly string[],
+  program: string,
+  verb: string,
+  args: readonly string[],
+): string {
+  const load = `LABCTL_PROGRAM=$(head -c ${Buffer.byteLength(program)}); eval "$LABCTL_PROGRAM"`;
+  const words = ["bash", "--norc", "-c", load, "labctl", verb, ...args];
+  return [...before, ...words.map(shellWord)].join(" ");
+}
+
 async function callOnce(
   transport: Transport,
   machine: string,
@@ -77,28 +89,22 @@ async function callOnce(
   options: CallOptions,
 ): Promise<Result<RemoteAnswer>> {
   const root = asRoot(transport);
-  const program = remoteProgram(verb);
-  const size = Buffer.byteLength(program);
-  const words = [
-    "bash",
-    "--norc",
-    "-c",
-    `LABCTL_PROGRAM=$(head -c ${size}); eval "$LABCTL_PROGRAM"`,
-    "labctl",
-    verb,
-    ...args,
-  ];
   const reader = new RecordReader();
-  const result = await transport.exec([...root.words, ...words.map(shellWord)].join(" "), {
-    stdin: Buffer.concat([Buffer.from(root.input + program), Buffer.from(options.data ?? "")]),
-    maxStdoutBytes: MAX_ANSWER_BYTES,
-    ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
-    onStdout: (chunk) => {
-      const records = reader.push(chunk);
-      for (const record of records) options.onRecord?.(record);
-      return reader.nonsense === undefined;
-    },
-  });
+  const onStdout = (chunk: Buffer): boolean => {
+    for (const record of reader.push(chunk)) options.onRecord?.(record);
+    return reader.nonsense === undefined;
+  };
+  const data = options.data ?? "";
+  const waiting = verb === "commit" ? transport.standby?.run(verb, args, data, onStdout) : undefined;
+  if (waiting) transport.standby = undefined;
+  const program = waiting ? "" : remoteProgram(verb);
+  const result = await (waiting ??
+    transport.exec(commandLine(root.words, program, verb, args), {
+      stdin: Buffer.concat([Buffer.from(root.input + program), Buffer.from(data)]),
+      maxStdoutBytes: MAX_ANSWER_BYTES,
+      ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
+      onStdout,
+    }));
   if (reader.nonsense !== undefined) {
     const stdout = reader.nonsense;
     const { label } = transport;

@@ -80,6 +80,21 @@ export interface SudoAccess {
   asking?: Promise<Result<boolean>>;
 }
 
+/** The remote program on a machine, waiting for its verb. */
+export interface WaitingChannel {
+  /** False: it is gone, or was used. */
+  readonly isWaiting: boolean;
+  /** Undefined: it does not wait, and nothing was sent. The arguments hold no control characters. */
+  run(
+    verb: string,
+    args: readonly string[],
+    data: string | Buffer,
+    onStdout: (chunk: Buffer) => unknown,
+  ): Promise<Result<ExecResult>> | undefined;
+  /** Ends it, if it was not used. */
+  drop(): void;
+}
+
 export interface Transport {
   /** `root@gw.lan:22`, for messages. */
   readonly label: string;
@@ -87,6 +102,8 @@ export interface Transport {
   readonly user: string;
   /** Undefined: sudo is used only where it wants no password. */
   readonly sudo?: SudoAccess;
+  /** Taken by the next commit; given up where another channel finds no room. Undefined: none waits. */
+  standby?: WaitingChannel | undefined;
   /** Runs a command line by the remote user's shell. Failure: the connection was lost, timed out, or output overran. */
   exec(command: string, options: ExecOptions): Promise<Result<ExecResult>>;
   /** Opens a channel running a command; at most 8 at once, more wait their turn. */

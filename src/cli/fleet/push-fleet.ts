@@ -13,6 +13,7 @@ import { isEmpty, type PushPlan, planJson } from "../../push/plan.ts";
 import { describe } from "../../push/problems.ts";
 import type { PushEvent } from "../../push/push-event.ts";
 import { savedMachine, stalePlan } from "../../push/saved-plan/saved-plan.ts";
+import { openStandby } from "../../push/standby.ts";
 import { surveyMachine } from "../../push/survey.ts";
 import type { ConnectOptions, Transport } from "../../push/transport.ts";
 import type { ParsedArguments } from "../commands.ts";
@@ -146,6 +147,8 @@ function machineWork(
       const opened = await connected(built, onEvent, stop.signal);
       if (!opened.ok) return failed(opened.problems);
       track.transport = opened.value;
+      // A commit is to come, as far as is known here.
+      if (!args.flag("dry-run") && named.known.lastSeen(name) !== built.wanted.id) openStandby(opened.value);
       let keep = false;
       try {
         if (args.flag("dry-run")) {

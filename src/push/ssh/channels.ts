@@ -5,7 +5,14 @@
 import type { Duplex, Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Diagnostic, failure, type Result, success } from "../../diagnostics.ts";
-import type { ExecOptions, ExecResult, RemoteChannel, SudoAccess, Transport } from "../transport.ts";
+import type {
+  ExecOptions,
+  ExecResult,
+  RemoteChannel,
+  SudoAccess,
+  Transport,
+  WaitingChannel,
+} from "../transport.ts";
 import { describeProblem } from "./problems.ts";
 
 /** sshd's MaxSessions is 10 by default; two stay free for what else shares the connection. */
@@ -44,6 +51,7 @@ export interface Link {
 export class ChannelTransport implements Transport {
   /** Set by who knows the machine's other connections. */
   declare sudo?: SudoAccess;
+  declare standby?: WaitingChannel | undefined;
   readonly label: string;
   readonly user: string;
   readonly #link: Link;
@@ -127,7 +135,7 @@ export class ChannelTransport implements Transport {
   async #openChannel(command: string): Promise<Result<OpenChannel>> {
     for (let refusals = 0; ; ) {
       while (this.#active >= this.#limit && this.#link.lostBecause() === undefined && !this.#closed)
-        await new Promise<void>((resolve) => this.#waiting.push(resolve));
+        await this.#room();
       if (this.#closed || this.#link.lostBecause() !== undefined) return failure(this.#lost());
       this.#active++;
       const outcome = await this.#link.request(command);
@@ -137,11 +145,17 @@ export class ChannelTransport implements Transport {
       }
       this.#release();
       if (this.#link.lostBecause() !== undefined) return failure(this.#lost());
+      this.standby?.drop();
       if (this.#active > 0) this.#limit = Math.min(this.#limit, this.#active);
       else if (++refusals > LINGERING_TRIES)
         return failure(describeProblem({ kind: "channel", label: this.label, detail: outcome.message }));
       else await sleep(LINGERING_MS);
     }
+  }
+
+  #room(): Promise<void> {
+    this.standby?.drop();
+    return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
   #release(): void {

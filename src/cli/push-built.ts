@@ -17,6 +17,14 @@ import { confirmSeconds, connectTo, KEEP_GENERATIONS, whoAmI } from "./remote.ts
 import { gitState } from "./repository.ts";
 import { diffLines } from "./show-diff.ts";
 
+/** A diff is of what the machine has now; waves compare what had failed before. */
+export function plansFromMemory(args: ParsedArguments): boolean {
+  return (
+    !["diff", "take-over", "prune-packages"].some((name) => args.flag(name)) &&
+    args.value("wave") === undefined
+  );
+}
+
 /** How a push shall go, with what the generation is to remember, or a phrase that says what is wrong. */
 export function pushSettings(
   machine: Machine,
@@ -32,8 +40,7 @@ export function pushSettings(
     keep: machine.keepGenerations ?? KEEP_GENERATIONS,
     who: whoAmI(),
     takeOver: args.flag("take-over"),
-    // A diff is of what the machine has now; waves compare what had failed before.
-    fromMemory: !args.flag("diff") && args.value("wave") === undefined,
+    fromMemory: plansFromMemory(args),
     prunePackages: args.flag("prune-packages"),
     repository: named.repository,
     secrets: { root: named.root, keyring: ownKeyring() },

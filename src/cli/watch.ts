@@ -49,7 +49,7 @@ export const run: CommandRun = async (args) => {
         if (!(await pushOpened(machine, transport, found, options, args))) {
           open.delete(machine.name);
           await transport.close();
-        } else openStandby(transport);
+        } else openStandby(transport, "commit");
       }),
     );
   };

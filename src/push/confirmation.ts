@@ -8,6 +8,7 @@ import { unlessInterrupted } from "./interruption.ts";
 import type { OnPushEvent } from "./push-event.ts";
 import type { PushSettings } from "./push-settings.ts";
 import { callRemote, refusalOf } from "./session.ts";
+import { openStandby } from "./standby.ts";
 import type { Transport } from "./transport.ts";
 
 /**
@@ -43,11 +44,16 @@ export class Confirmation {
   begin(): void {
     const connection = this.#settings.reconnect();
     const early: Early = { startedAt: performance.now(), connection };
-    const opened = (): void => {
-      early.openedAt = performance.now();
-    };
     // Whoever waits for it hears of a bug; until then it is nobody's.
-    connection.then(opened, opened);
+    connection.then(
+      (opened) => {
+        early.openedAt = performance.now();
+        if (opened.ok) openStandby(opened.value, "confirm");
+      },
+      () => {
+        early.openedAt = performance.now();
+      },
+    );
     this.#early = early;
   }
 

@@ -12,13 +12,30 @@ import type { BuiltTree } from "./stage/staging.ts";
 import { type Survey, unitsToAsk } from "./survey.ts";
 import { diffTrees } from "./tree-diff.ts";
 
+export type SurveyFromMemory = Survey & { readonly seen: Seen };
+
+const foreseen = new WeakMap<BuiltTree, SurveyFromMemory | undefined>();
+
+/** Makes the plan ahead, while a connection is being made; the next `surveyFromMemory` for the same tree has it. */
+export function foreseeSurvey(...ask: Parameters<typeof survey>): void {
+  foreseen.set(ask[1], survey(...ask));
+}
+
 /** Undefined: the machine has to be asked. Reads the tree and the repository's cache. */
-export function surveyFromMemory(
+export function surveyFromMemory(...ask: Parameters<typeof survey>): SurveyFromMemory | undefined {
+  const [, wanted] = ask;
+  const made = foreseen.has(wanted) ? foreseen.get(wanted) : survey(...ask);
+  // Once: a push that starts over has another stage.
+  foreseen.delete(wanted);
+  return made;
+}
+
+function survey(
   machine: string,
   wanted: BuiltTree,
   known: KnownTrees,
   repository: string | undefined,
-): (Survey & { readonly seen: Seen }) | undefined {
+): SurveyFromMemory | undefined {
   const text = known.look(machine);
   const look = text === undefined ? undefined : parseLook(text);
   const id = look?.generation.id;

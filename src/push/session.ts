@@ -10,6 +10,7 @@ import { describe } from "./problems.ts";
 import { parseRecords, RecordReader, type RemoteRecord } from "./records.ts";
 import { remoteProgram } from "./remote/program.ts";
 import { shellWord } from "./shell-word.ts";
+import { describeProblem } from "./ssh/problems.ts";
 import { asRoot, unlockSudo, wantsPassword } from "./sudo.ts";
 import type { SshTarget, Transport } from "./transport.ts";
 
@@ -69,6 +70,19 @@ export async function callRemote(
   return unlocked.value ? callOnce(transport, machine, verb, args, options) : answer;
 }
 
+/** A channel that was opened before its call has no limit of its own. */
+function within<T>(result: Promise<Result<T>>, label: string, afterMs?: number): Promise<Result<T>> {
+  if (afterMs === undefined) return result;
+  return new Promise((resolve) => {
+    const giveUp = (): void => resolve(failure(describeProblem({ kind: "exec-timeout", label, afterMs })));
+    const timer = setTimeout(giveUp, afterMs);
+    result.then((value) => {
+      clearTimeout(timer);
+      resolve(value);
+    });
+  });
+}
+
 /** What the remote user's shell is to run; the program then comes on standard input, and after it the data. Pure. */
 export function commandLine(
   before: readonly string[],
@@ -95,7 +109,9 @@ async function callOnce(
     return reader.nonsense === undefined;
   };
   const data = options.data ?? "";
-  const waiting = verb === "commit" ? transport.standby?.run(verb, args, data, onStdout) : undefined;
+  const { standby } = transport;
+  const begun = standby?.verb === verb ? standby.run(args, data, onStdout) : undefined;
+  const waiting = begun && within(begun, transport.label, options.timeoutMs);
   if (waiting) transport.standby = undefined;
   const program = waiting ? "" : remoteProgram(verb);
   const result = await (waiting ??

@@ -9,21 +9,25 @@ import { commandLine, MAX_ANSWER_BYTES } from "./session.ts";
 import { needsSudo } from "./sudo.ts";
 import type { ExecResult, Transport, WaitingChannel } from "./transport.ts";
 
-/** Has a connection's next commit begin at once. Nothing where a password may have to be asked for. Effect: a channel. */
-export function openStandby(transport: Transport): void {
-  if (needsSudo(transport) || transport.isLost()) return;
-  if (transport.standby?.isWaiting) return;
-  transport.standby = new Standby(transport);
+/**
+ * Has a connection's next call of this verb begin at once. Nothing where a password may have to be asked for, or where one
+ * waits already. Effect: a channel.
+ */
+export function openStandby(transport: Transport, verb: "commit" | "confirm"): void {
+  if (needsSudo(transport) || transport.isLost() || transport.standby?.isWaiting) return;
+  transport.standby = new Standby(transport, verb);
 }
 
 class Standby implements WaitingChannel {
+  readonly verb: string;
   readonly #input = new PassThrough();
   readonly #result: Promise<Result<ExecResult>>;
   #onStdout: (chunk: Buffer) => unknown = () => true;
   #ended = false;
 
-  constructor(transport: Transport) {
-    const program = remoteProgram("commit");
+  constructor(transport: Transport, verb: string) {
+    this.verb = verb;
+    const program = remoteProgram(verb);
     this.#input.write(program);
     this.#result = transport.exec(commandLine([], program, "standby", []), {
       stdin: this.#input,
@@ -40,14 +44,13 @@ class Standby implements WaitingChannel {
   }
 
   run(
-    verb: string,
     args: readonly string[],
     data: string | Buffer,
     onStdout: (chunk: Buffer) => unknown,
   ): Promise<Result<ExecResult>> | undefined {
     if (!this.isWaiting) return undefined;
     this.#onStdout = onStdout;
-    this.#input.write(`${[verb, ...args].join("\t")}\n`);
+    this.#input.write(`${[this.verb, ...args].join("\t")}\n`);
     this.#input.end(data);
     return this.#result;
   }

@@ -82,11 +82,11 @@ export interface SudoAccess {
 
 /** The remote program on a machine, waiting for its verb. */
 export interface WaitingChannel {
+  readonly verb: string;
   /** False: it is gone, or was used. */
   readonly isWaiting: boolean;
   /** Undefined: it does not wait, and nothing was sent. The arguments hold no control characters. */
   run(
-    verb: string,
     args: readonly string[],
     data: string | Buffer,
     onStdout: (chunk: Buffer) => unknown,
@@ -102,7 +102,7 @@ export interface Transport {
   readonly user: string;
   /** Undefined: sudo is used only where it wants no password. */
   readonly sudo?: SudoAccess;
-  /** Taken by the next commit; given up where another channel finds no room. Undefined: none waits. */
+  /** Taken by the next call of its verb; given up where another channel finds no room. Undefined: none waits. */
   standby?: WaitingChannel | undefined;
   /** Runs a command line by the remote user's shell. Failure: the connection was lost, timed out, or output overran. */
   exec(command: string, options: ExecOptions): Promise<Result<ExecResult>>;

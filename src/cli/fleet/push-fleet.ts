@@ -9,6 +9,7 @@ import { type FleetEvent, type FleetSettings, type FleetWork, runFleet } from ".
 import { endedBadly, endedWell, LeftTracker, type MachineEnd } from "../../push/fleet/machine-end.ts";
 import { checkPushed, type PushedMachine, revertPushed } from "../../push/fleet/wave-machine.ts";
 import { unlessInterrupted } from "../../push/interruption.ts";
+import { foreseeSurvey } from "../../push/memory-survey.ts";
 import { isEmpty, type PushPlan, planJson } from "../../push/plan.ts";
 import { describe } from "../../push/problems.ts";
 import type { PushEvent } from "../../push/push-event.ts";
@@ -19,7 +20,7 @@ import type { ConnectOptions, Transport } from "../../push/transport.ts";
 import type { ParsedArguments } from "../commands.ts";
 import type { BuiltMachine } from "../machines.ts";
 import { formatMs, paint, printDiagnostics, printErr, printJson } from "../print.ts";
-import { outcomeLine, pushBuilt, pushSettings, showDiff } from "../push-built.ts";
+import { outcomeLine, plansFromMemory, pushBuilt, pushSettings, showDiff } from "../push-built.ts";
 import { connectTo } from "../remote.ts";
 import { gitState } from "../repository.ts";
 import { type BuiltStart, lookOptions } from "../start.ts";
@@ -144,11 +145,15 @@ function machineWork(
         return end;
       };
       display.phase(name, "connecting");
-      const opened = await connected(built, onEvent, stop.signal);
+      const opening = connected(built, onEvent, stop.signal);
+      if (!args.flag("dry-run") && saved === undefined && plansFromMemory(args))
+        foreseeSurvey(name, built.wanted, named.known, named.repository);
+      const opened = await opening;
       if (!opened.ok) return failed(opened.problems);
       track.transport = opened.value;
       // A commit is to come, as far as is known here.
-      if (!args.flag("dry-run") && named.known.lastSeen(name) !== built.wanted.id) openStandby(opened.value);
+      if (!args.flag("dry-run") && named.known.lastSeen(name) !== built.wanted.id)
+        openStandby(opened.value, "commit");
       let keep = false;
       try {
         if (args.flag("dry-run")) {

@@ -17,14 +17,14 @@ arm_undo() {
   "${command[@]}" 2>"$stage_errors" </dev/null
 }
 
-disarm_undo() {
+disarm_undo() { # [--no-block]
   if [[ ! -e $STATE/undo ]]; then
     drop_way_in
     return 0
   fi
   # In this order.
   rm -rf -- "$WAY_IN" "$STATE/undo"
-  "$SYSTEMCTL" stop "$UNDO_UNIT.timer" >/dev/null 2>&1
+  "$SYSTEMCTL" "$@" stop "$UNDO_UNIT.timer" >/dev/null 2>&1
   return 0
 }
 
@@ -44,8 +44,9 @@ meta_of() { # N KEY
 
 # confirm N: generation N stays, unless a look from the new connection finds what the commit was too early to see.
 verb_confirm() {
-  local any=0 failed=''
+  local any=0 failed='' fd_now
   local -a begun=()
+  exec {fd_now}< <(failed_units)
   lock 10 && mend || finish failed-unchanged 1
   if ! waits "${1-}"; then
     problem not-waiting "generation $GEN $GEN_ID"
@@ -54,7 +55,7 @@ verb_confirm() {
   if [[ -r $WAY_IN/failed ]]; then
     failed=$(<"$WAY_IN/failed")
     mapfile -t begun <"$WAY_IN/begun"
-    none_failed "$failed" < <(failed_units) || any=1
+    none_failed "$failed" <&"$fd_now" || any=1
     none_restarting "${begun[@]}" || any=1
   fi
   if ((any == 0)) && ! set_meta "$GEN" confirmed "$EPOCHSECONDS" 2>/dev/null; then
@@ -68,7 +69,8 @@ verb_confirm() {
     LABCTL_QUIET_DONE=1 bash --norc "$STATE/remote.sh" revert "$GEN" || finish failed-half 1
     finish failed-reverted 1
   fi
-  disarm_undo
+  # Nobody waits for it: a generation that is confirmed is not taken back.
+  disarm_undo --no-block
   finish ok 0
 }
 

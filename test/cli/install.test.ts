@@ -88,7 +88,7 @@ function buildElsewhere(
 function assertEnablesNginx(tree: string): void {
   const link = join(tree, "lib/systemd/system/multi-user.target.wants/nginx.service");
   assert.equal(readlinkSync(link), "/lib/systemd/system/nginx.service");
-  assert.equal(lstatSync(join(tree, "libexec/web/prepare")).mode & 0o777, 0o755);
+  assert.equal(lstatSync(join(tree, "libexec/web/nginx")).mode & 0o777, 0o755);
 }
 
 test("`npx labctl` runs in a clone without a build step of its own", () => {

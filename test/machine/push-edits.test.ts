@@ -122,9 +122,9 @@ const EDITS: readonly Edit[] = [
     see: async (m) => assert.equal(await inside(m, "systemctl show -P Description nginx"), "Pages\n"),
   },
   {
-    name: "a program that a unit runs before it starts: restart",
-    edit: (lab) => lab.edit("layers/web/libexec/web/prepare", "set -eu\n", "set -eu\n:\n"),
-    files: ["changed libexec/web/prepare"],
+    name: "a script that a unit starts with: restart",
+    edit: (lab) => lab.edit("layers/web/libexec/web/nginx", "set -eu\n", "set -eu\n:\n"),
+    files: ["changed libexec/web/nginx"],
     units: ["restart nginx.service"],
   },
   {
@@ -274,7 +274,7 @@ const EDITS: readonly Edit[] = [
       "removed lib/labctl/check.d/web",
       "removed lib/systemd/system/multi-user.target.wants/nginx.service",
       "removed lib/systemd/system/nginx.service.d/10-sandbox.conf",
-      "removed libexec/web/prepare",
+      "removed libexec/web/nginx",
       "removed opt/nginx/conf/main.nginx",
       "removed opt/nginx/conf/sites.d/00-default.nginx",
       "removed opt/nginx/www/about.html",

@@ -32,7 +32,7 @@ test("soon after a reload every answer is the new one, and no connection is lost
     `cat >/run/load.mjs <<'END'
 import http from "node:http";
 let asked = 0, lost = 0;
-const ask = () => { asked++; http.get({ port: 8081, agent: false }, (r) => r.resume()).on("error", () => lost++); };
+const ask = () => { asked++; http.get({ host: "127.0.0.1", port: 8081, agent: false }, (r) => r.resume()).on("error", () => lost++); };
 const timer = setInterval(ask, 4);
 process.on("SIGTERM", () => { clearInterval(timer); setTimeout(() => { console.log(asked, lost); process.exit(); }, 300); });
 END

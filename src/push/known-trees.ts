@@ -60,8 +60,12 @@ export function knownTrees(cacheFolder: AbsPath, b3: Blake3): KnownTrees {
     rememberSeen: (machine, id) => unlessThere(`seen-${machine}`, `${id}\n`),
     look: (machine) => read(`look-${machine}`),
     rememberLook: (machine, text) => {
-      if (text !== undefined) unlessThere(`look-${machine}`, text);
-      else rmSync(join(folder, `look-${machine}`), { force: true });
+      if (text !== undefined) return unlessThere(`look-${machine}`, text);
+      try {
+        rmSync(join(folder, `look-${machine}`), { force: true, recursive: true });
+      } catch {
+        // A belief that can't be taken back is one that the machine refuses.
+      }
     },
     manifest: (id) => {
       const text = checked(id);

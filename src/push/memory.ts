@@ -57,7 +57,9 @@ export function takeLook(
     probe.missingPackages.size === 0 &&
     probe.recovered.length === 0 &&
     probe.damaged.length === 0;
-  if (!isCalm || generation === undefined || packagesStamp === undefined) return undefined;
+  // Without Debian's package manager nothing tells that packages came and went.
+  const isStamped = packagesStamp !== undefined && packagesStamp !== "none";
+  if (!isCalm || generation === undefined || !isStamped) return undefined;
   const former = older?.generation.id === generation.id ? older : undefined;
   // Such a question tells of failed units only.
   if (units.length === 0) return former;
@@ -155,12 +157,18 @@ export function parseLook(text: string): Look | undefined {
     const look = JSON.parse(text) as Look;
     const isWhole =
       Number.isInteger(look.generation.number) &&
+      look.generation.number > 0 &&
+      look.generation.number < 1e9 &&
       /^[0-9a-f]{64}$/.test(look.generation.id) &&
       typeof look.packagesStamp === "string" &&
+      // It becomes a part of a line.
+      /^[\x20-\x7e]+$/.test(look.packagesStamp) &&
       typeof look.systemdVersion === "number" &&
       typeof look.host === "string" &&
       [look.packages, look.ownPackages].every((list) => list.every((word) => typeof word === "string")) &&
-      [look.units, look.states].every((by) => Object.values(by).every((v) => typeof v === "string"));
+      [look.units, look.states].every((by) =>
+        Object.values(by).every((v) => typeof v === "string" && !CONTROL.test(v)),
+      );
     return isWhole ? look : undefined;
   } catch {
     return undefined;

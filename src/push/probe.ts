@@ -165,7 +165,7 @@ export function readUnits(
     const fragment = values.get("FragmentPath") ?? "";
     const type = values.get("Type");
     const dependents = ["RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf"].flatMap((key) =>
-      (values.get(key) ?? "").split(" ").filter(isUnitName),
+      namesIn(values.get(key) ?? "").filter(isUnitName),
     );
     const unit = (name: string): LiveUnit => ({
       name: name as UnitName,
@@ -179,8 +179,15 @@ export function readUnits(
       ...(dependents.length > 0 ? { dependents } : {}),
       vendorFragment: fragment !== "" && !fragment.startsWith("/usr/local/"),
     });
-    const names = (values.get("Names") ?? "").split(" ").filter((name) => asked.has(name));
+    const names = namesIn(values.get("Names") ?? "").filter((name) => asked.has(name));
     for (const name of new Set([id, ...names])) out.set(name as UnitName, unit(name));
   }
   return out;
+}
+
+/** As systemctl lists them; one with an escape in it, as `a\x2db.service`, as a shell would want it: in quotes, each backslash twice. */
+function namesIn(list: string): string[] {
+  return list
+    .split(" ")
+    .map((word) => (/^".*"$/.test(word) ? word.slice(1, -1).replace(/\\(.)/g, "$1") : word));
 }

@@ -109,6 +109,35 @@ test("a service that restarts for its file is planned from memory, too, and stay
   }
 });
 
+test("a unit of the system that stops with a restarted one counts as it runs now, whatever is in its name", async () => {
+  const { lab, machine } = await theMachine();
+  const restarted = async (value: string): Promise<Answer> => {
+    lab.write({ "machines/demo/etc/hello.env": `A=${value}\n` });
+    const answer = await lab.expect(0, ["push", "demo"]);
+    assert.match(answer.stderr, /restart hello\.service/);
+    return answer;
+  };
+  await inside(
+    machine,
+    `cat >'/run/systemd/system/by-hand\\x2d1.service' <<'END'
+[Unit]
+PartOf=hello.service
+[Service]
+ExecStart=/bin/sleep infinity
+END
+systemctl daemon-reload`,
+  );
+  await restarted("resting, and new");
+  assert.doesNotMatch((await restarted("resting")).stderr, new RegExp(ASKED));
+  await inside(machine, "systemctl start 'by-hand\\x2d1.service'");
+  const answer = await restarted("started");
+  assert.match(answer.stderr, new RegExp(ASKED));
+  assert.match(answer.stderr, /restart by-hand/);
+  assert.doesNotMatch((await restarted("running")).stderr, new RegExp(ASKED));
+  await inside(machine, "systemctl stop 'by-hand\\x2d1.service'");
+  assert.match((await restarted("stopped")).stderr, new RegExp(ASKED));
+});
+
 test("a push that fails, and a memory that is damaged, leave nothing to plan from", async () => {
   const { lab, machine } = await theMachine();
   await edited(lab, machine);

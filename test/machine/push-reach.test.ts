@@ -49,10 +49,33 @@ const UNITS: Readonly<Record<string, { readonly text: string; readonly reaches: 
   },
 };
 
+/** What is in [Unit], and whether a restart can reach a login; a reload starts nothing. */
+const STARTERS: Readonly<Record<string, { readonly text: string; readonly reaches: boolean }>> = {
+  wants: { text: "Wants=reach-once.service", reaches: true },
+  requires: { text: "Requires=reach-once.service\nAfter=reach-once.service", reaches: true },
+  upholds: { text: "Upholds=reach-once.service", reaches: true },
+  "wants-none": { text: "Wants=reach-not-there.service", reaches: false },
+  "wants-running": { text: "Wants=reach-plain.service", reaches: false },
+  success: { text: "OnSuccess=reach-once.service", reaches: true },
+  failure: { text: "OnFailure=emergency.target", reaches: true },
+  reported: { text: "OnFailure=reach-report@%n.service", reaches: false },
+};
+
 test("only a service of an ordinary user that can't become another, nor carries others along, is out of reach of a login", async () => {
   const machine = await bootMachine(await theBed());
-  const files = Object.entries(UNITS).map(
-    ([name, { text }]) => `cat >/run/systemd/system/reach-${name}.service <<'END'\n${text}END\n`,
+  const texts: Readonly<Record<string, string>> = {
+    ...Object.fromEntries(Object.entries(UNITS).map(([name, { text }]) => [name, text])),
+    ...Object.fromEntries(
+      Object.entries(STARTERS).map(([name, { text }]) => [
+        name,
+        `[Unit]\n${text}\n[Service]\n${SERVICE}${CONFINED}`,
+      ]),
+    ),
+    once: "[Service]\nType=oneshot\nExecStart=/bin/true\n",
+    "report@": `[Service]\nType=oneshot\nExecStart=/bin/true\n${CONFINED}`,
+  };
+  const files = Object.entries(texts).map(
+    ([name, text]) => `cat >/run/systemd/system/reach-${name}.service <<'END'\n${text}END\n`,
   );
   const program = ["prelude", "seen", "reach"]
     .map((part) => readFileSync(join(REMOTE, `${part}.sh`), "utf8"))
@@ -61,7 +84,7 @@ test("only a service of an ordinary user that can't become another, nor carries 
     machine,
     `${files.join("")}cat >/run/reach.sh <<'END'\n${program}\nif reaches_login "$@"; then echo true; else echo false; fi\nEND
      useradd eve; usermod -aG docker eve 2>/dev/null || { groupadd docker; usermod -aG docker eve; }; useradd ada; useradd -g disk max
-     useradd -o -u 0 toor; systemctl daemon-reload; systemctl start reach-carrier reach-carried reach-plain`,
+     useradd -o -u 0 toor; systemctl daemon-reload; systemctl start reach-carrier reach-carried reach-plain reach-wants-none`,
   );
   const judged = async (...lines: string[]): Promise<string> =>
     (
@@ -75,6 +98,11 @@ test("only a service of an ordinary user that can't become another, nor carries 
     for (const verb of ["reload", "restart", "try-restart"])
       if ((await judged(`unit\t${verb}\treach-${name}.service`)) !== String(reaches))
         wrong.push(`${verb} ${name}`);
+  for (const [name, { reaches }] of Object.entries(STARTERS)) {
+    const judge = (verb: string): Promise<string> => judged(`unit\t${verb}\treach-${name}.service`);
+    if ((await judge("reload")) !== "false") wrong.push(`reload ${name}`);
+    if ((await judge("restart")) !== String(reaches)) wrong.push(`restart ${name}`);
+  }
   assert.deepEqual(wrong, []);
   const plain = "unit\treload\treach-plain.service";
   for (const [lines, reaches] of [

@@ -39,3 +39,27 @@ test("damage is not believed, and the next push writes it anew; what is there al
     rmSync(cache, { recursive: true });
   }
 });
+
+test("a look that can't be taken back stops nobody", async () => {
+  const cache = temporaryFolder("known") as AbsPath;
+  const b3 = await blake3();
+  try {
+    const known = knownTrees(cache, b3);
+    known.rememberLook("den", undefined);
+    known.rememberLook("den", "{}");
+    assert.equal(known.look("den"), "{}");
+    known.rememberLook("den", undefined);
+    assert.equal(known.look("den"), undefined);
+    mkdirSync(join(cache, "known/look-den/x"), { recursive: true });
+    assert.equal(known.look("den"), undefined);
+    known.rememberLook("den", "{}");
+    known.rememberLook("den", undefined);
+    // Of root, who may write everywhere, only this is refused everything.
+    rmSync(join(cache, "known"), { recursive: true });
+    writeFileSync(join(cache, "known"), "");
+    known.rememberLook("den", "{}");
+    known.rememberLook("den", undefined);
+  } finally {
+    rmSync(cache, { recursive: true });
+  }
+});

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { gzipSync } from "node:zlib";
 import { manifestText } from "../../src/build/manifest.ts";
+import type { UnitName } from "../../src/paths.ts";
 import { readProbe } from "../../src/push/probe.ts";
 import { parseRecords, RecordReader } from "../../src/push/records.ts";
 import { seededRandom } from "../seeded-random.ts";
@@ -42,6 +43,19 @@ test("an ordinary answer is read whole", () => {
   assert.deepEqual([p?.systemdVersion, p?.hasRsync, p?.pending, p?.undo], [257, true, false, undefined]);
   assert.deepEqual([...(p?.missingPackages ?? [])], ["nginx"]);
   assert.deepEqual(p?.failedUnits, ["x.service"]);
+});
+
+test("a unit whose name has an escape is known by that name, whether systemctl quotes it or not", () => {
+  for (const shown of ['"by\\\\x2dhand.service"', "by\\x2dhand.service"]) {
+    const p = probe(
+      answer(
+        units(`Id=a.service\nNames=a.service ${shown}\nActiveState=active\nConsistsOf=${shown} b.service\n`),
+      ),
+      ["by\\x2dhand.service"],
+    );
+    assert.deepEqual(p?.units.get("a.service" as UnitName)?.dependents, ["by\\x2dhand.service", "b.service"]);
+    assert.ok(p?.units.has("by\\x2dhand.service" as UnitName), shown);
+  }
 });
 
 test("a generation that is no number or has no id counts as none", () => {

@@ -2,37 +2,64 @@
 # The remote program, part 10: whether what a commit runs can reach what a login needs. Where it can't, the old files are
 # the whole way back (docs/decisions/0015). Must not change anything.
 
-REACH_PROPERTIES=Id,FragmentPath,DropInPaths,User,Group,DynamicUser,SupplementaryGroups,NoNewPrivileges,AmbientCapabilities,Conflicts,RequiredBy,RequisiteOf,BoundBy,ConsistsOf,PropagatesReloadTo,PropagatesStopTo,ExecConditionEx,ExecStartPreEx,ExecStartEx,ExecStartPostEx,ExecReloadEx,ExecStopEx,ExecStopPostEx
+REACH_PROPERTIES=Id,FragmentPath,DropInPaths,User,Group,DynamicUser,SupplementaryGroups,NoNewPrivileges,AmbientCapabilities,Conflicts,RequiredBy,RequisiteOf,BoundBy,ConsistsOf,PropagatesReloadTo,PropagatesStopTo,Requires,Wants,BindsTo,Upholds,OnSuccess,OnFailure,ExecConditionEx,ExecStartPreEx,ExecStartEx,ExecStartPostEx,ExecReloadEx,ExecStopEx,ExecStopPostEx
 # With these nobody changes others' files, processes or network.
 HARMLESS_CAPABILITIES=' cap_net_bind_service cap_sys_nice cap_ipc_lock '
 # Whose members are as good as root, or configure the network.
 MIGHTY_GROUPS=' root sudo wheel disk shadow docker lxd incus incus-admin libvirt netdev systemd-network systemd-resolve '
 
 # reaches_login LINE...: false where the apply list holds nothing but checks, and reloads and restarts of services that run
-# as an ordinary user and can't become another. It errs on the side of true.
+# as an ordinary user, can't become another, and start nothing but such services. It errs on the side of true.
 reaches_login() {
-  local line count=0
-  local -a units=()
-  local -A unit=()
+  local line restarts=''
+  local -a units=() pulled=() reactions=() more=()
   for line in "$@"; do
     case $line in
       check"$TAB"*) ;;
-      "unit${TAB}reload$TAB"* | "unit${TAB}restart$TAB"* | "unit${TAB}try-restart$TAB"*) units+=("${line##*"$TAB"}") ;;
+      "unit${TAB}reload$TAB"*) units+=("${line##*"$TAB"}") ;;
+      "unit${TAB}restart$TAB"* | "unit${TAB}try-restart$TAB"*) units+=("${line##*"$TAB"}") restarts=1 ;;
       *) return 0 ;;
     esac
   done
   ((${#units[@]} > 0)) || return 1
+  are_confined "${units[@]}" || return 0
+  [[ -n $restarts ]] || return 1
+  # One that ends, in whichever way, and one that starts have systemd start others.
+  more=("${reactions[@]}") reactions=()
+  ((${#more[@]} == 0)) || are_confined "${more[@]}" || return 0
+  ((${#reactions[@]} > 0)) || ! are_up "${pulled[@]}"
+}
+
+# are_confined UNIT...: judges each of them; adds what starts with them to `pulled`, and what starts after them to `reactions`.
+are_confined() {
+  local line count=0
+  local -A unit=()
   while IFS= read -r line; do
     if [[ -n $line ]]; then
+      # Names with an escape in them stand in quotes there, and each backslash twice.
+      [[ $line == Exec* || $line != *=*\"* ]] || line=${line//\"/} line=${line//\\\\/\\}
       # A command's property comes once for each command.
       unit[${line%%=*}]+="${line#*=} "
       continue
     fi
-    is_confined " ${units[*]} " || return 0
+    is_confined " ${units[*]} " || return 1
+    # shellcheck disable=SC2206 # names of units
+    pulled+=(${unit[Requires]-} ${unit[Wants]-} ${unit[BindsTo]-} ${unit[Upholds]-}) reactions+=(${unit[OnSuccess]-} ${unit[OnFailure]-})
     unit=()
     ((count += 1))
-  done < <(show_reach "${units[@]}")
-  ((count != ${#units[@]}))
+  done < <(show_reach "$@")
+  ((count == $#))
+}
+
+# are_up UNIT...: none of them but slices, which do nothing, would be started.
+are_up() {
+  local word load state
+  local -A up=()
+  (($# > 0)) || return 0
+  while read -r word load state _; do
+    case $load/$state in not-found/* | masked/* | */active | */reloading) up[$word]=1 ;; esac
+  done < <("$SYSTEMCTL" list-units --all --plain --no-legend --no-pager -- "$@" 2>/dev/null)
+  for word in "$@"; do [[ $word == *.slice || -n ${up[$word]-} ]] || return 1; done
 }
 
 # show_reach UNIT...: a block each, a blank line after it; of those that were asked about already what was said then.

@@ -52,9 +52,8 @@ as_seen() {
     return 1
   fi
   if ((${#SEEN_RUNS[@]} > 0)); then
-    # Names are patterns there.
-    words=("${!SEEN_RUNS[@]}")
-    exec {FD_STATES}< <("$SYSTEMCTL" list-units --all --plain --no-legend --no-pager -- "${words[@]//\\/\\\\}" 2>/dev/null)
+    # Patterns, in which a backslash stands for itself.
+    exec {FD_STATES}< <("$SYSTEMCTL" list-units --all --plain --no-legend --no-pager -- "${!SEEN_RUNS[@]}" 2>/dev/null)
   fi
   read_pending
   [[ ! -r $STATE/fingerprint ]] || { stored=$(<"$STATE/fingerprint"); } 2>/dev/null

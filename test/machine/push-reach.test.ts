@@ -28,6 +28,7 @@ const UNITS: Readonly<Record<string, { readonly text: string; readonly reaches: 
   zero: { text: `[Service]\n${SERVICE}User=0\nNoNewPrivileges=yes\n`, reaches: true },
   alias: { text: `[Service]\n${SERVICE}User=toor\nNoNewPrivileges=yes\n`, reaches: true },
   pusher: { text: `[Service]\n${SERVICE}User=ada\nNoNewPrivileges=yes\n`, reaches: true },
+  "pusher-alias": { text: `[Service]\n${SERVICE}User=ada2\nNoNewPrivileges=yes\n`, reaches: true },
   nobodys: { text: `[Service]\n${SERVICE}User=not-there\nNoNewPrivileges=yes\n`, reaches: true },
   privileges: { text: `[Service]\n${SERVICE}User=www-data\n`, reaches: true },
   network: { text: `[Service]\n${SERVICE}${CONFINED}AmbientCapabilities=CAP_NET_ADMIN\n`, reaches: true },
@@ -83,14 +84,14 @@ test("only a service of an ordinary user that can't become another, nor carries 
   await inside(
     machine,
     `${files.join("")}cat >/run/reach.sh <<'END'\n${program}\nif reaches_login "$@"; then echo true; else echo false; fi\nEND
-     useradd eve; usermod -aG docker eve 2>/dev/null || { groupadd docker; usermod -aG docker eve; }; useradd ada; useradd -g disk max
+     useradd eve; usermod -aG docker eve 2>/dev/null || { groupadd docker; usermod -aG docker eve; }; useradd ada; useradd -o -u $(id -u ada) ada2; useradd -g disk max
      useradd -o -u 0 toor; systemctl daemon-reload; systemctl start reach-carrier reach-carried reach-plain reach-wants-none`,
   );
   const judged = async (...lines: string[]): Promise<string> =>
     (
       await inside(
         machine,
-        `SUDO_USER=ada bash --norc /run/reach.sh ${lines.map((l) => `$'${l.replaceAll("\t", "\\t")}'`).join(" ")}`,
+        `SUDO_USER=ada SUDO_UID=$(id -u ada) bash --norc /run/reach.sh ${lines.map((l) => `$'${l.replaceAll("\t", "\\t")}'`).join(" ")}`,
       )
     ).trim();
   const wrong: string[] = [];

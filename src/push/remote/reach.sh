@@ -102,7 +102,7 @@ is_confined() {
   done
 }
 
-# ordinary_user NAME DYNAMIC: not root by any name, not the pusher, whose keys lie in a folder of theirs, and in no group
+# ordinary_user NAME DYNAMIC: not root, nor the pusher, whose keys lie in a folder of theirs, by any name, and in no group
 # that is as good as root.
 ordinary_user() {
   local name='' uid='' gid='' line number members
@@ -110,7 +110,7 @@ ordinary_user() {
   while IFS=: read -r name _ uid gid _; do
     [[ $name != "$1" ]] || break
   done </etc/passwd
-  if [[ $name == "$1" ]]; then [[ $uid =~ ^[1-9][0-9]*$ ]]; else [[ $2 == 'yes ' ]]; fi || return 1
+  if [[ $name == "$1" ]]; then [[ $uid =~ ^[1-9][0-9]*$ && $uid != "${SUDO_UID-}" ]]; else [[ $2 == 'yes ' ]]; fi || return 1
   while IFS=: read -r line _ number members; do
     [[ ,$members, != *,"$1",* && ($number != "$gid" || $name != "$1") ]] || ordinary_group "$line" || return 1
   done </etc/group

@@ -120,9 +120,10 @@ async function pushOnce(
   );
 }
 
-/** What a commit planned from memory is refused with, before anything changes, where the memory is wrong. */
+/** What a commit planned from memory is refused with, before anything changes, where a look would have told, or tells more. */
 const OUTDATED = new Set([
   "state-moved",
+  "not-writable",
   "generation-moved",
   "confirm-pending",
   "foreign-file",

@@ -25,7 +25,9 @@ function theMachine(): Promise<{ lab: Lab; machine: Machine }> {
   prepared ??= theBed().then(async (bed) => {
     const machine = await bootMachine(bed);
     const lab = labFor(bed, machine.name);
-    const unit = (text: string): string => `[Service]\nExecStart=/bin/sleep infinity\n${text}`;
+    // A blank line, and what looks like a property, in the words of a command.
+    const unit = (text: string): string =>
+      `[Service]\nExecStart=/bin/sh -c "exec sleep infinity\\n\\nId=other.service"\n${text}`;
     lab.write({
       [SITE]: site("0"),
       "machines/demo/lib/systemd/system/hello.service": unit("EnvironmentFile=/usr/local/etc/hello.env\n"),
@@ -136,6 +138,20 @@ systemctl daemon-reload`,
   assert.doesNotMatch((await restarted("running")).stderr, new RegExp(ASKED));
   await inside(machine, "systemctl stop 'by-hand\\x2d1.service'");
   assert.match((await restarted("stopped")).stderr, new RegExp(ASKED));
+});
+
+test("a machine that can't be written to any more is told as without a memory", async () => {
+  const { lab, machine } = await theMachine();
+  await edited(lab, machine);
+  await inside(machine, "mount --bind /usr/local /usr/local && mount -o remount,ro,bind /usr/local");
+  try {
+    lab.write({ [SITE]: site("never") });
+    const answer = await lab.expect(1, ["push", "demo"]);
+    assert.match(answer.stderr, /^error\[not-writable\] .*: read-only file system$/m);
+  } finally {
+    await inside(machine, "umount /usr/local");
+  }
+  await edited(lab, machine);
 });
 
 test("a push that fails, and a memory that is damaged, leave nothing to plan from", async () => {

@@ -94,10 +94,12 @@ as_seen() {
 
 # Sets SHOWN_UNITS, and REPLY to what of it a probe would have shown.
 read_shown() {
-  local line block=''
+  local line block='' more
   REPLY=''
   [[ -n $FD_UNITS ]] || return 0
   while IFS= read -r line <&"$FD_UNITS"; do
+    # A command's words may hold newlines, and blank lines among them.
+    while [[ $line == Exec*={* && $line != *\} ]] && IFS= read -r more <&"$FD_UNITS"; do line+=" $more"; done
     if [[ -z $line ]]; then
       SHOWN_UNITS+=("$block")
       block=''

@@ -71,7 +71,10 @@ test("a connection lost before anything changed is opened anew, and the push goe
   const answer = await counted(["--no-confirm"], 1);
   assert.equal(answer.code, 0, answer.stderr);
   assert.match(answer.stderr, /the connection was lost before anything changed; trying once more/);
-  assert.deepEqual(answer.starts, ["connection", "channel", "connection", "channel", "channel"]);
+  assert.equal(answer.starts.filter((start) => start === "connection").length, 2);
+  // A look and a commit; on the first one the commit's program was to wait beside the look.
+  const again = answer.starts.slice(answer.starts.lastIndexOf("connection"));
+  assert.deepEqual(again, ["connection", "channel", "channel"], answer.starts.join());
   assert.equal(await page(machine, "/style.css"), "/* after a loss */\n");
 });
 

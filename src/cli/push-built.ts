@@ -17,7 +17,10 @@ import { confirmSeconds, connectTo, KEEP_GENERATIONS, whoAmI } from "./remote.ts
 import { gitState } from "./repository.ts";
 import { diffLines } from "./show-diff.ts";
 
-/** A diff is of what the machine has now; waves compare what had failed before. */
+/**
+ * False: a diff is of what the machine has now, waves compare what had failed before, and what is in the way, or of no use any
+ * more, is nothing that a plan from memory knows.
+ */
 export function plansFromMemory(args: ParsedArguments): boolean {
   return (
     !["diff", "take-over", "prune-packages"].some((name) => args.flag(name)) &&

@@ -36,8 +36,7 @@ function survey(
   known: KnownTrees,
   repository: string | undefined,
 ): SurveyFromMemory | undefined {
-  const text = known.look(machine);
-  const look = text === undefined ? undefined : parseLook(text);
+  const look = parseLook(known.look(machine));
   const id = look?.generation.id;
   if (look === undefined || id === undefined || id === wanted.id || id !== known.lastSeen(machine))
     return undefined;

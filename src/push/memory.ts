@@ -152,7 +152,8 @@ export function seenLines({ look, units, runs }: Seen): string[] {
 }
 
 /** Undefined where the text is damaged, or of another labctl. */
-export function parseLook(text: string): Look | undefined {
+export function parseLook(text: string | undefined): Look | undefined {
+  if (text === undefined) return undefined;
   try {
     const look = JSON.parse(text) as Look;
     const isWhole =

@@ -15,7 +15,7 @@ export interface PushSettings extends CommitSettings {
   readonly takeOver: boolean;
   /** Remove packages that labctl installed and nobody needs. Undefined: they stay. */
   readonly prunePackages?: boolean;
-  /** Plan from what the machine said last, where that is known. Undefined: it is asked. */
+  /** Plan from what the machine said last, where that is known; not together with `takeOver` or `prunePackages`. Undefined: it is asked. */
   readonly fromMemory?: boolean;
   /** The plan that was saved: if what is found is anything else, nothing is done. Undefined: whatever is found is done. */
   readonly expected?: SavedMachine;

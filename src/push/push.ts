@@ -80,7 +80,8 @@ async function pushOnce(
 ): Promise<Result<PushOutcome>> {
   const startedAt = performance.now();
   const { takeOver, repository, prunePackages = false, signal, expected } = settings;
-  const asked = expected !== undefined || takeOver || prunePackages || settings.fromMemory !== true;
+  // A saved plan is compared with what is found.
+  const asked = expected !== undefined || settings.fromMemory !== true;
   const remembered = asked ? undefined : surveyFromMemory(machine, wanted, known, repository);
   if (remembered) {
     const { plan, probe } = remembered;

@@ -205,9 +205,8 @@ export async function surveyMachine(
     settled: settled.value,
   });
   onEvent({ kind: "planned", plan, failedUnits: probe.failedUnits, ms: performance.now() - startedAt });
-  const older = known.look(machine);
   const packages = wanted.manifest.packages.map((p) => p.name);
-  const look = takeLook(probe, asked, packages, older === undefined ? undefined : parseLook(older));
+  const look = takeLook(probe, asked, packages, parseLook(known.look(machine)));
   known.rememberLook(machine, look && JSON.stringify(look));
   return success({ plan, probe, before: before.manifest, session: newSessionName(), look });
 }

@@ -60,36 +60,23 @@ as_seen() {
   fresh=$(cat <&"$FD_FILES")
   line=$(cat <&"$FD_STAMP")
   exec {FD_FILES}<&- {FD_STAMP}<&-
-  if [[ $GEN_ID != "$SEEN_ID" ]]; then
-    moved "generation $GEN is $GEN_ID"
-  elif ((${#PENDING[@]} > 0)); then
-    moved 'something is left undone'
-  elif [[ -z $stored || $stored != "$fresh" ]]; then
-    moved 'a file was changed by someone else'
-  elif [[ $line != "$SEEN_STAMP" ]]; then
-    moved 'packages were installed or removed'
-  else
-    if [[ -n $FD_UNITS || -n $SEEN_TEXT ]]; then
-      read_shown
-      if [[ $REPLY != "$SEEN_TEXT" ]]; then
-        moved 'a unit is in another state'
-        return
-      fi
-    fi
-    [[ -n $FD_STATES ]] || return 0
-    split "$(cat <&"$FD_STATES")"
-    exec {FD_STATES}<&-
-    for line in "${ROWS[@]}"; do
-      # shellcheck disable=SC2206 # words of systemctl
-      words=($line)
-      case ${words[2]-} in active | reloading | refreshing | activating) runs[${words[0]}]=yes ;; esac
-    done
-    for unit in "${!SEEN_RUNS[@]}"; do
-      [[ ${runs[$unit]-no} != "${SEEN_RUNS[$unit]}" ]] || continue
-      moved "$unit"
-      return
-    done
-  fi
+  [[ $GEN_ID == "$SEEN_ID" ]] || moved "generation $GEN is $GEN_ID" || return
+  ((${#PENDING[@]} == 0)) || moved 'something is left undone' || return
+  [[ -n $stored && $stored == "$fresh" ]] || moved 'a file was changed by someone else' || return
+  [[ $line == "$SEEN_STAMP" ]] || moved 'packages were installed or removed' || return
+  read_shown
+  [[ $REPLY == "$SEEN_TEXT" ]] || moved 'a unit is in another state' || return
+  [[ -n $FD_STATES ]] || return 0
+  split "$(cat <&"$FD_STATES")"
+  exec {FD_STATES}<&-
+  for line in "${ROWS[@]}"; do
+    # shellcheck disable=SC2206 # words of systemctl
+    words=($line)
+    case ${words[2]-} in active | reloading | refreshing | activating) runs[${words[0]}]=yes ;; esac
+  done
+  for unit in "${!SEEN_RUNS[@]}"; do
+    [[ ${runs[$unit]-no} == "${SEEN_RUNS[$unit]}" ]] || moved "$unit" || return
+  done
 }
 
 # Sets SHOWN_UNITS, and REPLY to what of it a probe would have shown.
@@ -114,6 +101,7 @@ read_shown() {
   REPLY=${REPLY%$'\n'}
 }
 
+# Always false.
 moved() {
   problem state-moved "$1"
   return 1
